@@ -1,0 +1,1 @@
+"""Compression of zoo models: the bridge to tf_keras, pruning, quantization, distillation."""
