@@ -19,10 +19,8 @@ class UnknownName(ZooError):
         choices = sorted(choices)
         near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
         near += [choice for choice in choices if name and name in choice and choice not in near]
-        hint = f"did you mean {' or '.join(near[:3])}" if near else f"known: {', '.join(choices)}"
-        super().__init__(
-            f"Unknown {kind} {name!r}: {hint}?" if near else f"Unknown {kind} {name!r}; {hint}."
-        )
+        hint = f"did you mean {' or '.join(near[:3])}?" if near else f"known: {', '.join(choices)}."
+        super().__init__(f"Unknown {kind} {name!r}: {hint}")
         self.kind, self.name, self.near = kind, name, tuple(near[:3])
 
 
@@ -63,5 +61,6 @@ class MissingExtra(ZooError):
 
     def __init__(self, package: str, extra: str):
         super().__init__(
-            f"This needs {package}, which is not installed: run pip install 'model-zoo-serving[{extra}]'."
+            f"This needs {package}, which is not installed: "
+            f"run pip install 'model-zoo-serving[{extra}]'."
         )
