@@ -2,4 +2,7 @@
 
 from __future__ import annotations
 
+from zoo.registry import build, get, list_models
+
+__all__ = ["__version__", "build", "get", "list_models"]
 __version__ = "0.1.0"

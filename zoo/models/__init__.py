@@ -1,0 +1,20 @@
+"""Model builders: pure functions that return uncompiled functional Keras models."""
+
+from __future__ import annotations
+
+from zoo.models.cnn import cnn, cnn_small
+from zoo.models.dense import dense, mlp_regressor, softmax_regression
+from zoo.models.rnn import gru, lstm, simple_rnn
+from zoo.models.transformer import transformer_classifier
+
+__all__ = [
+    "cnn",
+    "cnn_small",
+    "dense",
+    "gru",
+    "lstm",
+    "mlp_regressor",
+    "simple_rnn",
+    "softmax_regression",
+    "transformer_classifier",
+]

@@ -1,0 +1,130 @@
+"""Transformer models."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from zoo import checks
+from zoo.errors import ShapeError
+from zoo.layers import layers_for
+from zoo.namespaces import keras
+from zoo.recipe import Recipe
+from zoo.registry import register
+
+if TYPE_CHECKING:
+    from keras import Model
+
+EPSILON = 1e-6  # layer normalisation, as in the paper's reference implementation
+
+
+@register(recipe=Recipe(dataset="reuters_r8", epochs=12, batch_size=32, schedule="cosine"))
+def transformer_classifier(
+    vocabulary_size: int = 20000,
+    max_length: int = 128,
+    num_classes: int = 8,
+    width: int = 64,
+    num_heads: int = 4,
+    feed_forward: int = 128,
+    num_blocks: int = 2,
+    dropout: float = 0.1,
+    *,
+    keras: ModuleType = keras,
+) -> Model:
+    """Transformer encoder over token ids, masked mean pooling and a softmax.
+
+    Input `tokens`: int32 `(batch, max_length)`; id 0 is padding.
+    Output `probabilities`: float32 `(batch, num_classes)`, rows sum to 1.
+
+    Args:
+        vocabulary_size: number of token ids, padding and unknown included.
+        max_length: steps of every example.
+        num_classes: classes to tell apart.
+        width: size of embeddings and residuals.
+        num_heads: attention heads; they divide `width` among them.
+        feed_forward: inner size of the position-wise feed-forward layers.
+        num_blocks: encoder blocks.
+        dropout: rate after the embedding, in attention, and after every sublayer.
+        keras: Keras namespace to build with.
+
+    Raises:
+        ShapeError: the heads do not divide the width, or a size is not positive.
+
+    Vaswani et al., "Attention Is All You Need", 2017.
+    """
+    checks.positive(
+        vocabulary_size=vocabulary_size,
+        max_length=max_length,
+        num_classes=num_classes,
+        width=width,
+        num_heads=num_heads,
+        feed_forward=feed_forward,
+        num_blocks=num_blocks,
+    )
+    checks.rate(dropout=dropout)
+    if width % num_heads:
+        raise ShapeError(f"The {num_heads} attention heads do not divide the width {width}.")
+    layers = layers_for(keras)
+
+    # === Tokens and positions ===
+    tokens = keras.Input((max_length,), dtype="int32", name="tokens")
+    keep = layers.PaddingMask(name="keep")(tokens)  # (B, T)
+    x = keras.layers.Embedding(vocabulary_size, width, name="embedding")(tokens)  # (B, T, W)
+    x = layers.SinusoidalPositions(name="positions")(x)
+    x = keras.layers.Dropout(dropout, name="dropout")(x)
+
+    # === Encoder ===
+    for number in range(1, num_blocks + 1):
+        x = encoder_block(
+            x,
+            keep,
+            num_heads=num_heads,
+            feed_forward=feed_forward,
+            dropout=dropout,
+            name=f"block_{number}",
+            keras=keras,
+        )
+
+    # === Classes ===
+    x = layers.MaskedMean(name="mean")(x, keep)  # (B, W)
+    probabilities = keras.layers.Dense(num_classes, activation="softmax", name="probabilities")(x)
+    return keras.Model(tokens, probabilities, name="transformer_classifier")
+
+
+def encoder_block(
+    x: Any,
+    keep: Any,
+    *,
+    num_heads: int,
+    feed_forward: int,
+    dropout: float,
+    name: str,
+    keras: ModuleType = keras,
+) -> Any:
+    """Self-attention and a feed-forward layer, each with residual and layer normalisation.
+
+    Attention(Q, K, V) = softmax(Q Kᵀ / √d_k) V in every head; x ← norm(x + sublayer(x)).
+
+    Args:
+        x: float `(batch, steps, width)`.
+        keep: bool `(batch, steps)`, False for padding. It goes to the attention by name because
+            Keras 3's MultiHeadAttention does not see a mask that was computed outside.
+
+    Returns:
+        float `(batch, steps, width)`.
+
+    Vaswani et al., 2017, section 3.1.
+    """
+    layers, width = keras.layers, x.shape[-1]
+    attended = layers.MultiHeadAttention(
+        num_heads, width // num_heads, dropout=dropout, name=f"{name}_attention"
+    )(x, x, attention_mask=keep[:, None, :])
+    attended = layers.Dropout(dropout, name=f"{name}_attention_dropout")(attended)
+    x = layers.Add(name=f"{name}_attention_residual")([x, attended])
+    x = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_attention_norm")(x)
+
+    inner = layers.Dense(feed_forward, activation="relu", name=f"{name}_inner")(x)  # (B, T, F)
+    outer = layers.Dense(width, name=f"{name}_outer")(inner)  # (B, T, W)
+    outer = layers.Dropout(dropout, name=f"{name}_outer_dropout")(outer)
+    x = layers.Add(name=f"{name}_outer_residual")([x, outer])
+    return layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_outer_norm")(x)
