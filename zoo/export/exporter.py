@@ -1,0 +1,92 @@
+"""Export a Keras model as the next version of a servable model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import DataError, InvalidOption, StoreError
+
+from . import card
+from .checksum import fingerprint
+from .loading import load
+from .publish import staging
+from .store import check_name, reason
+
+if TYPE_CHECKING:
+    import keras
+
+    from zoo.datasets import Dataset
+
+
+def export(
+    model: keras.Model,
+    store: Path | str,
+    name: str,
+    *,
+    dataset: Dataset | None = None,
+    metrics: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    warmup_batch_sizes: Sequence[int] = (1, 32),
+) -> Path:
+    """Publish `model` as the next version of `name` in `store`; the folder `store/NAME/VERSION`.
+
+    The version serves as it is, in TensorFlow Serving too: named signatures, raw-example signature
+    and class names where `dataset` has them, warmup requests, model card and checksum. It is loaded
+    and asked every warmup request before it is published, and appears all at once or not at all.
+    The model itself is left as it was.
+
+    `metrics` and `training` (command, seed, recipe, …) go into the model card as they are.
+
+    Raises InvalidOption or ShapeError for a model, a name or a data set that do not fit together,
+    StoreError for a store that cannot be written.
+    """
+    check_name(name)
+    import tensorflow as tf
+
+    from . import signatures, warmup
+
+    sizes = warmup.check_batch_sizes(warmup_batch_sizes)
+    module, functions = signatures.build(model, dataset)
+    requests = list(warmup.requests(functions, dataset, sizes or [1]))
+    text = card.describe(
+        name, model, dataset, metrics or {}, training or {}, signatures.describe(functions)
+    )
+    with staging(store, name) as stage:
+        try:
+            tf.saved_model.save(module, str(stage.path), signatures=functions)
+            if sizes:
+                warmup.write(stage.path, name, requests)
+            text["checksum"] = fingerprint(stage.path)
+            card.write_card(stage.path, text)
+        except (OSError, tf.errors.OpError) as error:
+            raise StoreError(
+                f"Cannot write a version of {name!r} in {store}: {reason(error)}; "
+                "nothing was published."
+            ) from error
+        _try(stage.path, requests)
+        return stage.publish()
+
+
+def _try(version: Path, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+    """Answer every request from the written files; InvalidOption where a server could not."""
+    import numpy as np
+
+    loaded = load(version)
+    for signature, batch in requests:
+        size = len(next(iter(batch.values())))
+        try:
+            outputs = loaded[signature](**batch)
+        except DataError as error:
+            raise InvalidOption(
+                f"Signature {signature!r} fails on a batch of {size}, so the version would not "
+                f"load: {error.__cause__}".splitlines()[0]
+            ) from error
+        if signature.startswith("predict_") and "probabilities" in outputs:
+            sums = outputs["probabilities"].sum(axis=-1)
+            if not np.allclose(sums, 1, atol=1e-2):
+                raise InvalidOption(
+                    f"Signature {signature!r} would return probabilities that add up to "
+                    f"{sums.flat[np.abs(sums - 1).argmax()]:.3g}: end the model with a softmax."
+                )

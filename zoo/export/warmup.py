@@ -1,0 +1,107 @@
+"""`assets.extra/tf_serving_warmup_requests`: requests that a server replays before it answers.
+
+A TFRecord of PredictionLog. TensorFlow Serving reads at most 1000 records and refuses to load the
+version if one of them fails (g3doc/saved_model_warmup.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from zoo.errors import InvalidOption
+
+from .signatures import DEFAULT, Signatures, inputs
+
+if TYPE_CHECKING:
+    from zoo.datasets import Dataset
+
+FILE = "assets.extra/tf_serving_warmup_requests"
+MOST_RECORDS = 1000
+
+Batch = Mapping[str, np.ndarray]  # input name → (batch, ...)
+
+
+def requests(
+    signatures: Signatures, dataset: Dataset | None, batch_sizes: Sequence[int]
+) -> Iterator[tuple[str, Batch]]:
+    """(signature, inputs) for each signature and batch size, smallest batch first.
+
+    Inputs are validation examples of the data set, repeated where there are too few; zeros of the
+    signature's shape (a free size is 1) without a data set.
+    """
+    for name, function in signatures.items():
+        for size in check_batch_sizes(batch_sizes, len(signatures)):
+            yield name, _batch(name, inputs(function), dataset, size)
+
+
+def check_batch_sizes(batch_sizes: Sequence[int], signatures: int = 1) -> list[int]:
+    """The batch sizes ascending, each once; InvalidOption if one is no positive whole number."""
+    sizes = sorted(set(batch_sizes))
+    for size in sizes:
+        if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1:
+            raise InvalidOption(f"Warmup batch size {size!r} is not a whole number above 0.")
+    if len(sizes) * signatures > MOST_RECORDS:
+        raise InvalidOption(
+            f"{len(sizes)} warmup batch sizes for {signatures} signatures make more than "
+            f"{MOST_RECORDS} records, which TensorFlow Serving refuses: give fewer sizes."
+        )
+    return [int(size) for size in sizes]
+
+
+def write(version: Path, model_name: str, batches: Sequence[tuple[str, Batch]]) -> None:
+    """Write the records of `requests` for the model that is served as `model_name`."""
+    path = version / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tf.io.TFRecordWriter(str(path)) as records:
+        for signature, batch in batches:
+            log = prediction_log_pb2.PredictionLog()
+            request = log.predict_log.request
+            request.model_spec.name = model_name
+            request.model_spec.signature_name = signature
+            for name, value in batch.items():
+                request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+            records.write(log.SerializeToString())
+
+
+def read(version: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
+    """(signature, inputs) of each record in a version folder; nothing if it has no warmup file."""
+    path = Path(version) / FILE
+    if not path.exists():
+        return
+    for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+        request = prediction_log_pb2.PredictionLog.FromString(record).predict_log.request
+        yield (
+            request.model_spec.signature_name,
+            {name: tf.make_ndarray(value) for name, value in request.inputs.items()},
+        )
+
+
+def _batch(
+    signature: str, specs: Mapping[str, tf.TensorSpec], dataset: Dataset | None, size: int
+) -> dict[str, np.ndarray]:
+    if dataset is not None and len(specs) == 1:
+        ((name, spec),) = specs.items()
+        examples = len(dataset.validation.x)
+        if examples and signature == DEFAULT:
+            rows = np.resize(np.arange(examples), size)
+            values = np.asarray(dataset.validation.x[rows], spec.dtype.as_numpy_dtype)
+            if spec.shape.is_compatible_with(values.shape):
+                return {name: values}
+        elif examples:
+            raw = [dataset.raw("validation", index % examples) for index in range(size)]
+            dtype = object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype
+            return {name: np.array(raw, dtype)}
+    return {name: _zeros(spec, size) for name, spec in specs.items()}
+
+
+def _zeros(spec: tf.TensorSpec, size: int) -> np.ndarray:
+    shape = [size, *(dimension or 1 for dimension in spec.shape.as_list()[1:])]
+    if spec.dtype == tf.string:
+        return np.full(shape, b"", object)
+    return np.zeros(shape, spec.dtype.as_numpy_dtype)
