@@ -1,0 +1,110 @@
+"""What a data set is: three splits of arrays, a task, and how raw examples become model input."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from zoo.datasets.preprocessing import Preprocessing
+from zoo.errors import DataError
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Arrays of one split; the first axis of both counts the examples."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    def __post_init__(self) -> None:
+        if len(self.x) != len(self.y):
+            raise DataError(f"A split has {len(self.x)} examples but {len(self.y)} targets.")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is predicted, which fixes the form of `y`.
+
+    - classification: int32 `(n,)`, an index into `class_names`
+    - binary: float32 `(n, 1)`, 0.0 or 1.0, also an index into the two `class_names`
+    - regression: float32 `(n, k)`, in the target's own unit
+    """
+
+    kind: Literal["classification", "binary", "regression"]
+    class_names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A named data set, already preprocessed: `x` is exactly what a model takes.
+
+    `preprocessing` is what made `x` out of raw examples, and is built into exported models.
+    `model_arguments` is what a builder must be told to fit: input shape, number of classes, ….
+    `originals` holds, by split, the raw examples that cannot be had back from `x`.
+    """
+
+    name: str
+    task: Task
+    train: Split
+    validation: Split
+    test: Split
+    preprocessing: Preprocessing
+    licence: str
+    source: str
+    model_arguments: Mapping[str, Any]
+    originals: Mapping[str, Sequence[Any]] = field(default_factory=dict, repr=False)
+
+    def split(self, name: str) -> Split:
+        """The split of that name: train, validation or test."""
+        if name not in SPLITS:
+            raise DataError(f"{self.name} has no split {name!r}: choose {', '.join(SPLITS)}.")
+        return getattr(self, name)
+
+    def raw(self, split: str, index: int) -> bytes | str | np.ndarray:
+        """One example as a client would send it: PNG bytes, text, or unscaled float features.
+
+        `preprocessing.graph` of it gives `self.split(split).x[index]`.
+        """
+        examples = self._checked(split, index)
+        if split in self.originals:
+            return self.originals[split][index]
+        return self.preprocessing.raw_example(examples.x[index])
+
+    def label(self, split: str, index: int) -> str | float | tuple[float, ...]:
+        """One example's true class name, or its target value (a tuple if there are several)."""
+        target = self._checked(split, index).y[index]
+        if self.task.kind == "regression":
+            values = tuple(float(value) for value in target)
+            return values[0] if len(values) == 1 else values
+        return self.task.class_names[int(target.item())]
+
+    def _checked(self, split: str, index: int) -> Split:
+        examples = self.split(split)
+        if not 0 <= index < len(examples):
+            raise DataError(
+                f"{self.name} has no {split} example {index}: "
+                f"choose one from 0 to {len(examples) - 1}."
+            )
+        return examples
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What is known of a data set before any of it is fetched."""
+
+    name: str
+    task: str  # classification, binary, regression
+    summary: str
+    licence: str
+    source: str
+    size: str  # what has to be fetched
+    split: str  # train / validation / test examples
+    offline: bool = True  # needs no more than the package index, and that only once

