@@ -73,14 +73,13 @@ def _remove_leftovers(folder: Path) -> None:
     for home in folder.glob(f"{STAGING}*"):
         try:
             owner = _lock(home / "lock", wait=False)
-        except BlockingIOError:
-            continue  # its exporter lives
-        except OSError as error:
-            raise StoreError(
-                f"Cannot remove {home}, which a dead export left behind: {reason(error)}."
-            ) from error
+        except (BlockingIOError, FileNotFoundError):
+            continue  # its exporter lives, or has just removed it
         try:
-            shutil.rmtree(home)
+            # A live exporter that is removing this very folder may be faster: not an error.
+            shutil.rmtree(home, ignore_errors=True)
+            if home.exists():
+                raise StoreError(f"Cannot remove {home}, which a dead export left: delete it.")
         finally:
             os.close(owner)
 

@@ -42,19 +42,15 @@ def models(store: Path | str) -> list[str]:
     store = Path(store)
     with readable(store):
         names = [entry.name for entry in store.iterdir() if entry.is_dir()]
-    return sorted(name for name in names if _is_name(name) and versions(store, name))
+    return sorted(name for name in names if _is_name(name) and _versions(store / name))
 
 
 def versions(store: Path | str, name: str) -> list[int]:
     """Published versions of `name`, ascending; empty for a model that was never exported."""
-    folder = Path(store) / check_name(name)
-    with readable(Path(store)):
-        if not folder.exists():
-            Path(store).stat()
-            return []
-    with readable(folder):
-        entries = [entry.name for entry in folder.iterdir() if entry.is_dir()]
-    return sorted(int(entry) for entry in entries if is_version(entry))
+    store = Path(store)
+    with readable(store):
+        known = any(entry.name == check_name(name) for entry in store.iterdir())
+    return _versions(store / name) if known else []
 
 
 def latest(store: Path | str, name: str) -> Path:
@@ -92,6 +88,12 @@ def readable(path: Path) -> Iterator[None]:
 def reason(error: BaseException) -> str:
     """The operating system's own words for what went wrong, without number and path."""
     return getattr(error, "strerror", None) or str(error).split("\n")[0].rstrip(".")
+
+
+def _versions(folder: Path) -> list[int]:
+    with readable(folder):
+        entries = [entry.name for entry in folder.iterdir() if entry.is_dir()]
+    return sorted(int(entry) for entry in entries if is_version(entry))
 
 
 def _is_name(entry: str) -> bool:

@@ -85,19 +85,27 @@ def read(version: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
 def _batch(
     signature: str, specs: Mapping[str, tf.TensorSpec], dataset: Dataset | None, size: int
 ) -> dict[str, np.ndarray]:
-    if dataset is not None and len(specs) == 1:
-        ((name, spec),) = specs.items()
-        examples = len(dataset.validation.x)
-        if examples and signature == DEFAULT:
-            rows = np.resize(np.arange(examples), size)
-            values = np.asarray(dataset.validation.x[rows], spec.dtype.as_numpy_dtype)
-            if spec.shape.is_compatible_with(values.shape):
-                return {name: values}
-        elif examples:
-            raw = [dataset.raw("validation", index % examples) for index in range(size)]
-            dtype = object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype
-            return {name: np.array(raw, dtype)}
-    return {name: _zeros(spec, size) for name, spec in specs.items()}
+    examples = 0 if dataset is None else len(dataset.validation.x)
+    if not examples or len(specs) > 1:
+        return {name: _zeros(spec, size) for name, spec in specs.items()}
+    ((name, spec),) = specs.items()
+    rows = [index % examples for index in range(size)]
+    if signature == DEFAULT:
+        return {name: np.asarray(dataset.validation.x[rows], spec.dtype.as_numpy_dtype)}
+    raw = [dataset.raw("validation", row) for row in rows]
+    if spec.dtype == tf.string:
+        return {name: np.array(raw, object)}
+    return {name: _stack(raw).astype(spec.dtype.as_numpy_dtype)}
+
+
+def _stack(examples: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays of one rank, padded with zeros at the end of every axis to the largest of them."""
+    arrays = [np.asarray(example) for example in examples]
+    largest = np.max([array.shape for array in arrays], axis=0, initial=0)
+    stacked = np.zeros((len(arrays), *largest), arrays[0].dtype)
+    for row, array in zip(stacked, arrays, strict=True):
+        row[tuple(slice(length) for length in array.shape)] = array
+    return stacked
 
 
 def _zeros(spec: tf.TensorSpec, size: int) -> np.ndarray:

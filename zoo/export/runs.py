@@ -1,0 +1,43 @@
+"""Export of a training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .exporter import export
+
+if TYPE_CHECKING:
+    from zoo.training import Run
+
+
+def export_run(run: Run, store: Path | str, name: str | None = None) -> Path:
+    """Publishes a complete run's model, with its metrics and recipe in the model card.
+
+    Args:
+        run: of `zoo.training`.
+        store: folder of the model store.
+        name: of the servable; default: the model's.
+
+    Returns:
+        The new version's folder, `store/NAME/VERSION`.
+
+    Raises:
+        RunError: the run is not complete or damaged.
+        StoreError: the store cannot be written.
+    """
+    from zoo import datasets
+
+    metrics = run.metrics()
+    model = run.load_model()
+    return export(
+        model,
+        store,
+        name or run.model,
+        dataset=datasets.load(run.info["dataset"]),
+        metrics={split: metrics[split] for split in ("validation", "test")},
+        training={
+            key: run.info[key]
+            for key in ("model", "arguments", "dataset", "recipe", "seed", "command", "versions")
+        },
+    )
