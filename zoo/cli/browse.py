@@ -1,0 +1,63 @@
+"""What there is: models and data sets. Nothing here loads TensorFlow."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated
+
+import typer
+
+from zoo import datasets, registry
+from zoo.cli import output
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def list_models(
+    pattern: Annotated[str, typer.Argument(help="Shell pattern, as in '*rnn*'.")] = "*",
+    as_json: Json = False,
+) -> None:
+    """List the models and what they are trained on."""
+    entries = [registry.get(name) for name in registry.list_models(pattern)]
+    if as_json:
+        output.json_lines(
+            [{"name": e.name, "summary": e.summary, "recipe": e.recipe.to_json()} for e in entries]
+        )
+        return
+    output.table(
+        ("model", "data set", "epochs", "what it is"),
+        [(e.name, e.recipe.dataset, e.recipe.epochs, e.summary) for e in entries],
+    )
+
+
+def show(
+    model: Annotated[str, typer.Argument(help="A name that zoo list shows.")],
+    as_json: Json = False,
+) -> None:
+    """Show a model's documentation, arguments and recipe."""
+    entry = registry.get(model)
+    recipe = entry.recipe.to_json()
+    arguments = {name: p.default for name, p in entry.parameters.items()}
+    if as_json:
+        output.json_lines({"name": model, "arguments": arguments, "recipe": recipe})
+        return
+    typer.echo(inspect.getdoc(entry.builder))
+    typer.echo("")
+    output.table(("argument", "default"), arguments.items())
+    typer.echo("")
+    output.table(("recipe", "value"), recipe.items())
+
+
+def list_datasets(
+    pattern: Annotated[str, typer.Argument(help="Shell pattern, as in 'reuters*'.")] = "*",
+    as_json: Json = False,
+) -> None:
+    """List the data sets: embedded ones, and those that need the internet."""
+    found = [datasets.describe(name) for name in datasets.list_datasets(pattern)]
+    if as_json:
+        output.json_lines([vars(info) for info in found])
+        return
+    output.table(
+        ("data set", "task", "size", "needs internet", "what it is"),
+        [(i.name, i.task, i.size, "no" if i.offline else "yes", i.summary) for i in found],
+    )
