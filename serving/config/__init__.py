@@ -1,0 +1,25 @@
+"""TensorFlow Serving's configuration files, written and read by the same code."""
+
+from __future__ import annotations
+
+from serving.config.models import (
+    ModelConfig,
+    VersionPolicy,
+    parse_models,
+    read_models,
+    server_config,
+)
+from serving.config.store import store_models, write
+from serving.config.text import read_batching, read_monitoring
+
+__all__ = [
+    "ModelConfig",
+    "VersionPolicy",
+    "parse_models",
+    "read_batching",
+    "read_models",
+    "read_monitoring",
+    "server_config",
+    "store_models",
+    "write",
+]

@@ -1,0 +1,119 @@
+"""models.config: which models are served, from where, in which versions, under which labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from serving.config import messages, text
+from serving.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class VersionPolicy:
+    """Which of a model's versions are loaded: the newest `count`, all, or those in `versions`."""
+
+    kind: Literal["latest", "all", "specific"] = "latest"
+    count: int = 1
+    versions: tuple[int, ...] = ()
+
+    def choose(self, available: Sequence[int]) -> list[int]:
+        """The versions to serve of those that are there, newest first."""
+        newest_first = sorted(available, reverse=True)
+        if self.kind == "all":
+            return newest_first
+        if self.kind == "specific":
+            return [version for version in newest_first if version in self.versions]
+        return newest_first[: self.count]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """One `config { … }` block."""
+
+    name: str
+    base_path: str
+    policy: VersionPolicy = VersionPolicy()
+    labels: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_models(path: Path) -> list[ModelConfig]:
+    """The models that the file names, in its order.
+
+    Raises:
+        ConfigError: unreadable, broken, or against a rule of TensorFlow Serving's.
+    """
+    return parse_models(text.read(path, messages.ModelServerConfig))
+
+
+def parse_models(message: Any) -> list[ModelConfig]:
+    """The models of a ModelServerConfig message.
+
+    Raises:
+        ConfigError: with TensorFlow Serving's wording, which is its INVALID_ARGUMENT.
+    """
+    if message.WhichOneof("config") == "custom_model_config":
+        raise ConfigError("custom_model_config is not supported: use model_config_list.")
+    models: dict[str, ModelConfig] = {}
+    for config in message.model_config_list.config:
+        if config.name in models:
+            raise ConfigError(f"Illegal to list model {config.name} multiple times in config list")
+        models[config.name] = _model(config)
+    return list(models.values())
+
+
+def _model(config: Any) -> ModelConfig:
+    if not config.model_platform and not config.model_type:
+        raise ConfigError(
+            "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
+            f"ModelServerConfig::model_platform, model name is {config.name}"
+        )
+    if config.model_platform not in ("tensorflow", ""):
+        raise ConfigError(
+            f"Model {config.name} has platform {config.model_platform!r}: only 'tensorflow' is "
+            "served here."
+        )
+    check_base_path(config.name, config.base_path)
+    return ModelConfig(
+        config.name,
+        config.base_path.removeprefix("file://"),
+        _policy(config.model_version_policy),
+        dict(config.version_labels),
+    )
+
+
+def check_base_path(name: str, base_path: str) -> None:
+    """Refuse a relative base path: a server and its container start in different folders."""
+    if not base_path.startswith("/") and "://" not in base_path:
+        raise ConfigError(
+            f"Expected model {name} to have an absolute path or URI; got base_path()={base_path}"
+        )
+
+
+def _policy(message: Any) -> VersionPolicy:
+    kind = message.WhichOneof("policy_choice")
+    if kind == "all":
+        return VersionPolicy("all")
+    if kind == "specific":
+        return VersionPolicy("specific", versions=tuple(message.specific.versions))
+    return VersionPolicy("latest", count=max(1, message.latest.num_versions))
+
+
+def server_config(models: Sequence[ModelConfig]) -> Any:
+    """The ModelServerConfig message for `models`: what `parse_models` reads back."""
+    message = messages.ModelServerConfig()
+    for model in models:
+        config = message.model_config_list.config.add(
+            name=model.name, base_path=model.base_path, model_platform="tensorflow"
+        )
+        policy = config.model_version_policy
+        if model.policy.kind == "all":
+            policy.all.SetInParent()
+        elif model.policy.kind == "specific":
+            policy.specific.versions.extend(model.policy.versions)
+        else:
+            policy.latest.num_versions = model.policy.count
+        config.version_labels.update(model.labels)
+    return message

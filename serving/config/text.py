@@ -1,0 +1,80 @@
+"""Read one protobuf text file, with TensorFlow Serving's own words where it is broken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.protobuf import text_format
+
+from serving.config import messages
+from serving.errors import ConfigError
+
+Message = TypeVar("Message")
+
+
+class BrokenText(ConfigError):
+    """A file that is not a text message of the expected type.
+
+    `native` is the line that TensorFlow Serving prints for it; scripts wait for that line.
+    """
+
+    def __init__(self, path: Path, type_name: str, error: text_format.ParseError):
+        reason = " ".join(str(error).split())
+        super().__init__(f"{path} is not a valid {type_name.rpartition('.')[2]} file: {reason}")
+        self.native = f"Error parsing text-format {type_name}: {reason}"
+        self.path = path
+
+
+def read(path: Path, kind: type[Message]) -> Message:
+    """The message in `path`.
+
+    Raises:
+        ConfigError: the file cannot be read, or does not parse (`BrokenText`).
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"Configuration file {path} cannot be read: {reason}.") from error
+    return parse(text, kind, path)
+
+
+def parse(text: str, kind: type[Message], path: Path) -> Message:
+    """The message in `text`; `path` names it in errors."""
+    message: Any = kind()
+    try:
+        text_format.Parse(text, message)
+    except text_format.ParseError as error:
+        raise BrokenText(path, message.DESCRIPTOR.full_name, error) from error
+    return message
+
+
+def read_batching(path: Path) -> Any:
+    """The BatchingParameters in `path`, checked as far as one file alone can be.
+
+    Raises:
+        ConfigError: unreadable, broken, or sizes that contradict each other.
+    """
+    parameters: Any = read(path, messages.BatchingParameters)
+    allowed = list(parameters.allowed_batch_sizes)
+    largest = parameters.max_batch_size.value if parameters.HasField("max_batch_size") else 1000
+    if allowed != sorted(set(allowed)):
+        raise ConfigError(
+            f"{path}: allowed_batch_sizes must be strictly increasing, not {allowed}."
+        )
+    if allowed and allowed[-1] != largest and not parameters.enable_large_batch_splitting.value:
+        raise ConfigError(
+            f"{path}: Last entry in allowed_batch_sizes must match max_batch_size; "
+            f"last entry was {allowed[-1]}; expected {largest}"
+        )
+    return parameters
+
+
+def read_monitoring(path: Path) -> Any:
+    """The MonitoringConfig in `path`.
+
+    Raises:
+        ConfigError: unreadable or broken.
+    """
+    return read(path, messages.MonitoringConfig)

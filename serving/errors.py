@@ -1,0 +1,33 @@
+"""What can go wrong between a store and a client, each as one sentence."""
+
+from __future__ import annotations
+
+from zoo.errors import ZooError
+
+
+class ConfigError(ZooError):
+    """A models.config, batching.config or monitoring.config that cannot be read or written."""
+
+
+class StartError(ZooError):
+    """The server cannot start: a port in use, a store that cannot be read, a broken flag."""
+
+
+class ServerUnreachable(ZooError):
+    """Nothing answers at the address a client was given."""
+
+    def __init__(self, address: str, reason: str = ""):
+        because = f" ({reason})" if reason else ""
+        super().__init__(
+            f"No model server answers at {address}{because}: start one with `zoo serve`, "
+            "or name the right address."
+        )
+        self.address = address
+
+
+class RequestFailed(ZooError):
+    """The server answered with an error; `code` is the gRPC status name."""
+
+    def __init__(self, address: str, code: str, message: str):
+        super().__init__(f"The model server at {address} answered {code}: {message}")
+        self.address, self.code, self.message = address, code, message

@@ -1,0 +1,171 @@
+"""The two ways to start the server: over a store, and by TensorFlow Serving's flags."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from serving.config.models import ModelConfig, VersionPolicy, check_base_path, read_models
+from serving.config.store import store_models
+from serving.config.text import BrokenText, read_batching, read_monitoring
+from serving.errors import ConfigError, StartError
+from serving.server.flags import Flags, inert, parse, usage
+from zoo.errors import ZooError
+
+log = logging.getLogger(__name__)
+
+NATIVE_FAILURE = 255  # what tensorflow_model_server exits with where it cannot start
+
+
+def run(
+    store: Path | str,
+    *,
+    rest_port: int | None = 8501,
+    grpc_port: int | None = 8500,
+    host: str = "0.0.0.0",  # noqa: S104 — a model server is there for other machines
+    latest: int | None = None,
+    poll_seconds: int = 1,
+    flags: Flags | None = None,
+) -> None:
+    """Serve every model of a store until SIGTERM or SIGINT.
+
+    New models and new versions are picked up while it runs, removed ones are unloaded.
+
+    Args:
+        store: holds NAME/VERSION folders.
+        rest_port, grpc_port: where to listen; None for not at all, 0 for any free port.
+        latest: how many of each model's newest versions to serve; all of them by default, so that
+            any can be asked for by number.
+        poll_seconds: between two looks at the store.
+        flags: everything else, as TensorFlow Serving calls it.
+
+    Raises:
+        ConfigError: the store cannot be read.
+        StartError: a port is in use.
+    """
+    from serving.server.server import Plan, serve
+
+    policy = VersionPolicy("all") if latest is None else VersionPolicy("latest", count=latest)
+    flags = replace(flags or Flags(), file_system_poll_wait_seconds=poll_seconds)
+    _log_to_stderr()
+    _warn_of_inert(flags)
+    serve(
+        Plan(
+            flags,
+            lambda: store_models(Path(store), policy),
+            rest_port,
+            grpc_port,
+            host,
+            strict=False,
+        )
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run as `tensorflow_model_server` with these arguments; returns the exit status."""
+    try:
+        flags, unknown = parse(arguments)
+    except ZooError as error:
+        _say(f"{error}\n{usage()}")
+        return NATIVE_FAILURE
+    if flags.version:
+        server, library = _version("model-zoo-serving"), _version("tensorflow")
+        sys.stdout.write(f"TensorFlow ModelServer: {server}\nTensorFlow Library: {library}\n")
+        return 0
+    for argument in unknown[:1]:
+        _say(f"unknown argument: {argument}\n{usage()}")
+    _log_to_stderr()
+    _warn_of_inert(flags)
+    try:
+        _serve_by_flags(flags)
+    except BrokenText as error:
+        log.error("%s", error.native)
+        return _failed(f"INVALID_ARGUMENT: Invalid protobuf file: '{error.path}'", NATIVE_FAILURE)
+    except ConfigError as error:
+        return _failed(f"INVALID_ARGUMENT: {error}", NATIVE_FAILURE)
+    except StartError as error:
+        in_use = str(error).startswith("Port ")
+        return _failed(f"UNKNOWN: {error}", 1 if in_use else NATIVE_FAILURE)
+    return 0
+
+
+def _serve_by_flags(flags: Flags) -> None:
+    from serving.server.server import Plan, serve
+
+    if flags.port == 0 and flags.rest_api_port == 0:
+        raise ConfigError("Neither --port nor --rest_api_port is set: give at least one.")
+    _check_files(flags)
+    serve(
+        Plan(
+            flags,
+            _model_list(flags),
+            flags.rest_api_port or None,
+            flags.port or None,
+        )
+    )
+
+
+def _check_files(flags: Flags) -> None:
+    if flags.batching_parameters_file:
+        if not flags.enable_batching:
+            raise ConfigError(
+                "server_options.batching_parameters_file is set without setting "
+                "server_options.enable_batching to true."
+            )
+        read_batching(Path(flags.batching_parameters_file))
+    if flags.monitoring_config_file:
+        read_monitoring(Path(flags.monitoring_config_file))
+
+
+def _model_list(flags: Flags) -> Callable[[], Sequence[ModelConfig]]:
+    """What the source asks at each poll: the config file's models, or the one of the flags."""
+    if flags.model_config_file:
+        path = Path(flags.model_config_file)
+        if not path.exists():
+            raise ConfigError(f"{path}; No such file or directory")
+        models = read_models(path)
+        if flags.model_config_file_poll_wait_seconds > 0:
+            return lambda: read_models(path)
+        return lambda: models
+    if not flags.model_base_path:
+        raise ConfigError(
+            "Both server_options.model_base_path and server_options.model_config_file are empty!"
+        )
+    check_base_path(flags.model_name, flags.model_base_path)
+    models = [ModelConfig(flags.model_name, flags.model_base_path)]
+    return lambda: models
+
+
+def _failed(reason: str, status: int) -> int:
+    _say(f"Failed to start server. Error: {reason}")
+    return status
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(text + "\n")
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _warn_of_inert(flags: Flags) -> None:
+    for name in inert(flags):
+        log.warning("--%s is accepted and does nothing yet", name)
+
+
+def _log_to_stderr() -> None:
+    logging.basicConfig(
+        stream=sys.stderr,
+        level=logging.INFO,
+        format="%(asctime)s %(levelname).1s %(name)s] %(message)s",
+    )
+    for noisy in ("uvicorn", "uvicorn.error", "asyncio"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,59 @@
+"""Where the work of a request runs: on the event loop while it is short, else on a thread.
+
+Handing work to a thread and back costs more than a small model's whole answer, and a large one
+would stop every other connection. So each kind of request is timed: what has lately taken less
+than `INLINE_SECONDS` runs on the loop, everything else (and everything new) on the pool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
+
+INLINE_SECONDS = 0.001
+INLINE_BYTES = 64 * 1024
+
+
+class Execution:
+    """Runs the synchronous part of requests. Used from one event loop."""
+
+    def __init__(self, threads: int):
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
+        self._seconds: dict[Hashable, float] = {}  # moving average of each kind, successes only
+
+    async def run(
+        self,
+        kind: Hashable,
+        size: int,
+        work: Callable[..., Result],
+        *args: Any,
+        timeout: float | None = None,
+    ) -> Result:
+        """`work(*args)`, for a request of `size` bytes whose cost resembles others of `kind`.
+
+        Raises:
+            asyncio.TimeoutError: after `timeout` seconds. Work that has begun ends unheard.
+        """
+        expected = self._seconds.get(kind)
+        if expected is not None and expected < INLINE_SECONDS and size < INLINE_BYTES:
+            return self._timed(kind, work, *args)
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(self._pool, self._timed, kind, work, *args)
+        return await (future if timeout is None else asyncio.wait_for(future, timeout))
+
+    def _timed(self, kind: Hashable, work: Callable[..., Result], *args: Any) -> Result:
+        started = time.perf_counter()
+        result = work(*args)
+        seconds = time.perf_counter() - started
+        before = self._seconds.get(kind, seconds)
+        self._seconds[kind] = before + (seconds - before) / 8
+        return result
+
+    def stop(self) -> None:
+        """Wait for the work under way to end."""
+        self._pool.shutdown(wait=True)

@@ -1,0 +1,1 @@
+"""The gRPC interface: PredictionService and ModelService over grpc.aio."""

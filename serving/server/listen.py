@@ -1,0 +1,77 @@
+"""The two listeners: sockets that are claimed early, and uvicorn without its signal handling."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from serving.errors import StartError
+from serving.server.rest.app import RestApp
+
+# A keep-alive client that is idle when the server drains may be about to send: its connection is
+# left open this long, and what it still sends is answered with `Connection: close`.
+DRAIN_SECONDS = 0.3
+
+
+def claim(host: str, port: int, what: str) -> socket.socket:
+    """A TCP socket bound to the port and not yet listening, so that clients are still refused.
+
+    Raises:
+        StartError: the port is in use, or may not be used.
+    """
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+    except OSError as error:
+        found.close()
+        reason = error.strerror or str(error)
+        raise StartError(
+            f"Port {port} for {what} cannot be used ({reason}): stop what is listening there, or "
+            "choose another port."
+        ) from error
+    return found
+
+
+class RestServer(uvicorn.Server):
+    """uvicorn in a loop that somebody else owns, with signals that somebody else handles."""
+
+    def __init__(self, app: RestApp, listener: socket.socket):
+        config = uvicorn.Config(
+            app,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=75,
+        )
+        super().__init__(config)
+        self._app, self._listener = app, listener
+        self._task: asyncio.Task | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def begin(self) -> None:
+        """Listen. On return, requests are answered."""
+        self._task = asyncio.create_task(self.serve(sockets=[self._listener]))
+        while not self.started:
+            if self._task.done():
+                await self._task
+                raise StartError("The REST server ended as it started.")
+            await asyncio.sleep(0.005)
+
+    async def drain(self) -> None:
+        """Answer what has been sent, then close; no request that was accepted is lost."""
+        self._app.draining = True
+        await asyncio.sleep(DRAIN_SECONDS)
+        self.should_exit = True
+        if self._task is not None:
+            await self._task

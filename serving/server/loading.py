@@ -1,0 +1,49 @@
+"""What the manager calls to bring up a version: load it, then warm it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from serving.server import servable, warmup
+from serving.server.flags import Flags
+from serving.server.manager import Loader
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow now (seconds), with its chatter about deprecations and GPUs turned down."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")
+
+
+def make_loader(flags: Flags) -> Loader:
+    """A loader that follows the session, tag and warmup flags."""
+    config = _session_config(flags)
+    tags = flags.saved_model_tags.split(",")
+    iterations = flags.num_request_iterations_for_warmup
+
+    def load(model: str, version: int, path: Path) -> servable.Servable:
+        loaded = servable.load(path, tags=tags, session_config=config)
+        try:
+            if flags.enable_model_warmup:
+                warmup.warm_up(loaded, path, iterations=iterations)
+        except BaseException:
+            loaded.close()
+            raise
+        return loaded
+
+    return load
+
+
+def _session_config(flags: Flags) -> Any:
+    from tensorflow.core.protobuf import config_pb2
+
+    both = flags.tensorflow_session_parallelism
+    return config_pb2.ConfigProto(
+        intra_op_parallelism_threads=flags.tensorflow_intra_op_parallelism or both,
+        inter_op_parallelism_threads=flags.tensorflow_inter_op_parallelism or both,
+        allow_soft_placement=True,
+    )

@@ -1,0 +1,293 @@
+"""The manager: brings the loaded versions in line with the wanted ones, without a gap.
+
+Rules, as in TensorFlow Serving's availability-preserving policy:
+- a wanted version is loaded, and warmed, before one that is no longer wanted is unloaded;
+- while no wanted version is available, the newest unwanted one goes on serving;
+- a request holds a lease on the version that it runs on, and a session is closed only when the
+  last lease on it has ended.
+
+Two things are better than there: a version whose load failed is tried again as soon as its files
+change (so a folder that was caught half copied loads when the copy is complete), and one whose
+folder is gone is no longer tried at all.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from serving.server.lifecycle import State, Version, fingerprint
+from serving.server.servable import Servable
+from serving.server.status import Code, ServingError, from_exception, invalid
+
+log = logging.getLogger(__name__)
+
+Loader = Callable[[str, int, Path], Servable]
+
+
+class Manager:
+    """All models and their versions. Every public method may be called from any thread."""
+
+    def __init__(
+        self,
+        loader: Loader,
+        *,
+        load_threads: int = 1,
+        max_retries: int = 5,
+        retry_seconds: float = 60.0,
+    ):
+        self._loader = loader
+        self._max_retries, self._retry_seconds = max_retries, retry_seconds
+        self._lock = threading.Lock()
+        self._models: dict[str, dict[int, Version]] = {}
+        self._aspired: dict[str, dict[int, Path]] = {}
+        self._labels: dict[str, Mapping[str, int]] = {}
+        self._pool = ThreadPoolExecutor(load_threads, thread_name_prefix="load")
+        self._stopped = False
+
+    # === Requests ===
+
+    @contextmanager
+    def lease(
+        self, model: str, version: int | None = None, label: str | None = None
+    ) -> Iterator[Version]:
+        """Hold a version while a request runs on it.
+
+        Args:
+            model: its name.
+            version: its number; the newest available one by default.
+            label: a version label instead of a number.
+
+        Raises:
+            ServingError: NOT_FOUND where there is no such version, INVALID_ARGUMENT for a label
+                that nobody assigned.
+        """
+        with self._lock:
+            held = self._find(model, version, label)
+            held.users += 1
+        try:
+            yield held
+        finally:
+            with self._lock:
+                held.users -= 1
+                closing = held.users == 0 and held.state is State.UNLOADING
+            if closing:
+                self._submit(self._close, held)
+
+    def _find(self, model: str, version: int | None, label: str | None) -> Version:
+        versions = self._models.get(model, {})
+        if label:
+            number = self._labels.get(model, {}).get(label)
+            if number is None:
+                raise invalid(f"Unrecognized servable version label: {label}")
+            version = number
+        if version is None:
+            number = max(
+                (n for n, v in versions.items() if v.state is State.AVAILABLE), default=None
+            )
+            if number is not None:
+                return versions[number]
+            raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Latest({model})")
+        found = versions.get(version)
+        if found is not None and found.state is State.AVAILABLE:
+            return found
+        raise ServingError(
+            Code.NOT_FOUND, f"Servable not found for request: Specific({model}, {version})"
+        )
+
+    def statuses(self, model: str, version: int | None = None) -> list[Version]:
+        """What is known of a model's versions, newest first.
+
+        Raises:
+            ServingError: NOT_FOUND for a model, or a version of it, that was never wanted.
+        """
+        with self._lock:
+            known = self._models.get(model, {})
+            if version is None:
+                if known:
+                    return [known[number] for number in sorted(known, reverse=True)]
+                message = f"Could not find any versions of model {model}"
+            elif version in known:
+                return [known[version]]
+            else:
+                message = f"Could not find version {version} of model {model}"
+        raise ServingError(Code.NOT_FOUND, message)
+
+    def model_names(self) -> list[str]:
+        """The models that are wanted now, by name."""
+        with self._lock:
+            return sorted(self._aspired)
+
+    # === What is wanted ===
+
+    def set_models(self, labels: Mapping[str, Mapping[str, int]]) -> None:
+        """Serve these models, under these labels; the versions of all others are unloaded."""
+        with self._lock:
+            self._labels = {name: dict(assigned) for name, assigned in labels.items()}
+            dropped = [name for name in self._aspired if name not in labels]
+        for name in dropped:
+            self.aspire(name, {})
+            with self._lock:
+                del self._aspired[name]
+
+    def aspire(self, model: str, versions: Mapping[int, Path]) -> None:
+        """Serve exactly these versions of `model`: load what is missing, then unload the rest."""
+        with self._lock:
+            self._aspired[model] = dict(versions)
+        self.reconcile(model)
+
+    def ensure(self, model: str) -> None:
+        """Note that `model` is wanted, without saying in which versions."""
+        with self._lock:
+            self._aspired.setdefault(model, {})
+
+    def reconcile(self, model: str) -> None:
+        """Start the loads and unloads that are due. Cheap where nothing changed."""
+        with self._lock:
+            if self._stopped:
+                return
+            aspired = self._aspired.get(model, {})
+            known = self._models.setdefault(model, {})
+            due = [
+                self._begin_load(known, model, number, path)
+                for number, path in sorted(aspired.items(), reverse=True)
+                if self._should_load(known.get(number), path)
+            ]
+            for version in known.values():  # nobody waits for a retry of what is not wanted
+                if version.number not in aspired and version.retry_at is not None:
+                    version.state, version.retry_at = State.END, None
+            retired = list(self._unwanted(known, aspired))
+            for version in retired:
+                version.state = State.UNLOADING
+            closing = [version for version in retired if version.users == 0]
+        for version in due:
+            self._submit(self._load, version)
+        for version in closing:
+            self._submit(self._close, version)
+
+    def _should_load(self, version: Version | None, path: Path) -> bool:
+        if version is None:
+            return True
+        if version.state is State.END:
+            # Unloaded in good order and wanted again; or failed, and its files are others now.
+            return version.error is None or fingerprint(path) != version.fingerprint
+        if version.state is State.LOADING and version.retry_at is not None:
+            return time.monotonic() >= version.retry_at or fingerprint(path) != version.fingerprint
+        return False
+
+    def _begin_load(
+        self, known: dict[int, Version], model: str, number: int, path: Path
+    ) -> Version:
+        version = known.get(number)
+        if version is None or version.state is State.END:
+            version = known[number] = Version(model, number, path)
+        version.path, version.retry_at = path, None
+        version.state = State.LOADING if version.attempts else State.START
+        return version
+
+    def _unwanted(
+        self, known: Mapping[int, Version], aspired: Mapping[int, Path]
+    ) -> Iterable[Version]:
+        serving = {n: v for n, v in known.items() if v.state is State.AVAILABLE}
+        unwanted = sorted(n for n in serving if n not in aspired)
+        if aspired and not any(number in serving for number in aspired):
+            unwanted = unwanted[:-1]  # the newest goes on serving until a wanted one is ready
+        return [serving[number] for number in unwanted]
+
+    # === Loading and unloading, on the manager's own threads ===
+
+    def _load(self, version: Version) -> None:
+        with self._lock:
+            if self._stopped:
+                return
+            if version.number not in self._aspired.get(version.model, {}):
+                version.state = State.END  # no longer wanted when its turn came
+                return
+            version.state = State.LOADING
+            version.attempts += 1
+        version.fingerprint = fingerprint(version.path)
+        log.info("Loading servable version %s", version)
+        try:
+            servable = self._loader(version.model, version.number, version.path)
+        except Exception as error:  # whatever a broken SavedModel raises, the server lives on
+            self._failed(version, from_exception(error))
+        else:
+            with self._lock:
+                version.servable, version.state, version.error = servable, State.AVAILABLE, None
+            log.info("Successfully loaded servable version %s", version)
+        self.reconcile(version.model)
+
+    def _failed(self, version: Version, error: ServingError) -> None:
+        with self._lock:
+            version.error = error
+            exhausted = version.attempts > self._max_retries
+            version.state = State.END if exhausted else State.LOADING
+            version.retry_at = None if exhausted else time.monotonic() + self._retry_seconds
+        text = f"{error.code.name}: {error.message}"
+        log.error("Loading servable: %s failed: %s", version, text)
+        if exhausted:
+            log.error("Servable %s cannot be loaded: %s", version, text)
+
+    def _close(self, version: Version) -> None:
+        with self._lock:
+            servable, version.servable = version.servable, None
+        if servable is not None:
+            log.info("Unloading servable version %s", version)
+            servable.close()
+        with self._lock:
+            version.state = State.END
+        log.info("Done unloading servable version %s", version)
+        self.reconcile(version.model)  # it may be wanted again by now
+
+    def _submit(self, work: Callable[[Version], None], version: Version) -> None:
+        try:
+            self._pool.submit(work, version)
+        except RuntimeError:  # stopped meanwhile; `stop` closes what is left
+            log.debug("Not started after the stop: %s", version)
+
+    # === Start and stop ===
+
+    def undecided(self) -> list[str]:
+        """Wanted models that may yet get their first available version."""
+        with self._lock:
+            return [
+                name
+                for name, aspired in self._aspired.items()
+                if not self._available(name)
+                and not (aspired and all(self._given_up(name, number) for number in aspired))
+            ]
+
+    def failures(self) -> list[Version]:
+        """Versions that were given up, of models that have no available one."""
+        with self._lock:
+            return [
+                version
+                for name in self._aspired
+                if not self._available(name)
+                for version in self._models.get(name, {}).values()
+                if version.state is State.END and version.error is not None
+            ]
+
+    def _available(self, model: str) -> bool:
+        versions = self._models.get(model, {}).values()
+        return any(version.state is State.AVAILABLE for version in versions)
+
+    def _given_up(self, model: str, number: int) -> bool:
+        version = self._models.get(model, {}).get(number)
+        return version is not None and version.state is State.END and version.error is not None
+
+    def stop(self) -> None:
+        """Close every session. Requests must have ended before."""
+        with self._lock:
+            self._stopped = True
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        for versions in self._models.values():
+            for version in versions.values():
+                if version.servable is not None:
+                    version.servable.close()
+                    version.servable, version.state = None, State.END

@@ -1,0 +1,1 @@
+"""The REST interface: an ASGI application with TensorFlow Serving's routes and JSON."""

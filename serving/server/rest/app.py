@@ -1,0 +1,175 @@
+"""The ASGI application. It reads a request, hands its work to the execution, writes the answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from serving.server.execution import Execution
+from serving.server.manager import Manager
+from serving.server.rest import handlers, routes
+from serving.server.status import HTTP_STATUS, Code, ServingError, from_exception, invalid
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+_JSON: Headers = [(b"content-type", b"application/json")]
+_PREFLIGHT: Headers = [(b"content-type", b"text/html; charset=ISO-8859-1")]
+_HTML: Headers = [(b"content-type", b"text/html"), (b"connection", b"close")]
+_NOT_FOUND = (
+    b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n"
+    b"</BODY></HTML>\n"
+)
+_CORS: Headers = [
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"POST, GET"),
+    (b"access-control-allow-headers", b"Content-Type"),
+]
+
+
+class Disconnected(Exception):
+    """The client went away before its request was complete."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one REST request may ask of the server."""
+
+    timeout_seconds: float = 30.0
+    body_bytes: int = 256 * 1024 * 1024
+
+
+class RestApp:
+    """TensorFlow Serving's REST interface as an ASGI application.
+
+    `draining` is set on shutdown: every answer then closes its connection.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        execution: Execution,
+        limits: Limits = Limits(),
+        *,
+        cors: bool = False,
+    ):
+        self._manager, self._execution, self._limits = manager, execution, limits
+        self._cors = _CORS if cors else []
+        self.draining = False
+        self.under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        self.under_way += 1
+        try:
+            status, headers, body = await self._answer(scope, receive)
+        except Disconnected:
+            return
+        finally:
+            self.under_way -= 1
+        headers = [*headers, *self._cors, (b"content-length", b"%d" % len(body))]
+        if self.draining and (b"connection", b"close") not in headers:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, Headers, bytes]:
+        method, path = scope["method"], _path(scope)
+        if not path.lower().startswith("/v1/"):
+            return 404, _HTML, _NOT_FOUND
+        if method == "OPTIONS":
+            return (200 if _has_origin(scope) else 400), _PREFLIGHT, b""
+        try:
+            route = routes.match(method, path)
+            if route is None:
+                raise invalid(f"Malformed request: {method} {path}")
+            body = await self._body(scope, receive) if method == "POST" else b""
+            return 200, _JSON, await self._result(route, body)
+        except routes.BadVersion:
+            return 400, _JSON, b""
+        except (ServingError, RecursionError, asyncio.TimeoutError) as error:
+            return _error(error)
+        except Disconnected:
+            raise
+        except Exception as error:
+            if not hasattr(error, "error_code"):  # not TensorFlow's: a bug worth its traceback
+                log.exception("%s %s failed", method, path)
+            return _error(error)
+
+    async def _result(self, route: routes.Route, body: bytes) -> bytes:
+        handler = handlers.TABLE[route.verb]
+        return await self._execution.run(
+            (route.verb, route.name),
+            len(body),
+            handler,
+            self._manager,
+            route,
+            body,
+            timeout=self._limits.timeout_seconds,
+        )
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        limit = self._limits.body_bytes
+        chunks, size = [], 0
+        more = True
+        while more:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Disconnected
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise invalid(f"Request body is larger than {limit} bytes.")
+            chunks.append(chunk)
+            more = message.get("more_body", False)
+        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        if _header(scope, b"content-encoding").lower() == b"gzip":
+            return _inflate(body, limit)
+        return body
+
+
+def _path(scope: Scope) -> str:
+    """The request's target as it was sent: percent signs and the query string are part of it."""
+    path = scope.get("raw_path") or scope["path"].encode()
+    query = scope["query_string"]
+    return (path + b"?" + query if query else path).decode("utf-8", "replace")
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+def _has_origin(scope: Scope) -> bool:
+    return _header(scope, b"origin").startswith((b"http://", b"https://"))
+
+
+def _inflate(body: bytes, limit: int) -> bytes:
+    """The gzip body unpacked; a broken one counts as empty, as in TensorFlow Serving."""
+    try:
+        inflater = zlib.decompressobj(wbits=31)
+        plain = inflater.decompress(body, limit)
+    except zlib.error:
+        return b""
+    if inflater.unconsumed_tail:
+        raise invalid(f"Request body is larger than {limit} bytes when inflated.")
+    return plain if inflater.eof else b""
+
+
+def _error(error: BaseException) -> tuple[int, Headers, bytes]:
+    if isinstance(error, RecursionError):
+        error = invalid("JSON Parse error: Values are nested too deeply.")
+    elif isinstance(error, asyncio.TimeoutError):
+        error = ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
+    known = from_exception(error)
+    text = json.dumps(known.message, ensure_ascii=False).encode("utf-8", "surrogateescape")
+    return HTTP_STATUS[known.code], _JSON, b'{\n    "error": ' + text + b"\n}"

@@ -1,0 +1,73 @@
+"""Request bodies to Python values, fast where they are plain JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+
+from serving.server.rest import json_text
+from serving.server.rest.json_print import printed
+from serving.server.status import invalid
+
+# A body larger than this that no fast parser accepts gets a short answer instead of an exact one:
+# finding the offset takes seconds for each 10 MB.
+MAX_EXPLAINED_BYTES = 4 * 1024 * 1024
+
+_ONCE = (b'"instances"', b'"inputs"', b'"signature_name"')
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT with TensorFlow Serving's wording.
+    """
+    document = _parse(body)
+    if not isinstance(document, dict):
+        raise invalid(f"JSON Value: {printed(document)} Is not object")
+    return document
+
+
+def _parse(body: bytes) -> Any:
+    if all(body.count(key) <= 1 for key in _ONCE):  # orjson keeps the last of repeated keys
+        try:
+            return orjson.loads(body)
+        except orjson.JSONDecodeError:
+            pass
+    try:
+        return _lenient(body)
+    except (ValueError, RecursionError):
+        pass
+    if len(body) > MAX_EXPLAINED_BYTES:
+        raise invalid("JSON Parse error: Invalid value in a large document.")
+    try:
+        return json_text.parse(body)
+    except json_text.JsonError as error:
+        raise invalid(str(error)) from None
+
+
+def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        members.setdefault(name, value)
+    return members
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if number in (float("inf"), float("-inf")):
+        raise ValueError(text)  # only the words NaN and Infinity stand for what is not finite
+    return number
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_first_wins, parse_float=_finite)
+
+
+def _lenient(body: bytes) -> Any:
+    """The standard library's parser: NaN, repeated keys, a BOM, trailing text, invalid UTF-8."""
+    text = body.decode("utf-8", "surrogateescape").removeprefix("\ufeff").lstrip(" \t\n\r")
+    if "\\ud" in text or "\\uD" in text:
+        raise ValueError("surrogate escapes are checked by the exact parser")
+    return _DECODER.raw_decode(text)[0]

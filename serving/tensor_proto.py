@@ -1,0 +1,123 @@
+"""TensorProto ↔ numpy, for any message class with TensorProto's fields.
+
+The server uses TensorFlow's own class and the light client its private one; both pass through
+here. Reading follows `Tensor::FromProto`: a short typed list repeats its last value, an empty one
+means zeros, and `tensor_content` must have exactly the right size.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from serving import dtypes
+
+MAX_ELEMENTS = 1 << 31  # a shape may ask for more memory than the request itself carries
+
+
+class BadTensor(ValueError):
+    """A TensorProto whose type, shape and values do not agree."""
+
+
+def to_array(proto: Any) -> np.ndarray:
+    """The array that `proto` describes; strings come as an object array of bytes.
+
+    Raises:
+        BadTensor: unknown type, negative dimension, or content of the wrong size.
+    """
+    dtype = dtypes.BY_NUMBER.get(proto.dtype)
+    if dtype is None or dtype.numpy is None:
+        raise BadTensor(f"type {proto.dtype} is not supported")
+    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if any(size < 0 for size in shape):
+        raise BadTensor(f"shape {shape} has a negative dimension")
+    count = math.prod(shape)
+    if count > MAX_ELEMENTS:
+        raise BadTensor(f"shape {shape} is too large")
+    content = proto.tensor_content
+    if content and dtype is not dtypes.STRING:
+        if len(content) != count * dtype.numpy.itemsize:
+            raise BadTensor(f"content of {len(content)} bytes does not fill shape {shape}")
+        return np.frombuffer(content, dtype.numpy).reshape(shape)
+    if content:
+        return _strings_from_content(content, count).reshape(shape)
+    if not dtype.field:
+        raise BadTensor(f"type {dtype.name} is only read from tensor_content")
+    return _from_values(getattr(proto, dtype.field), dtype, count).reshape(shape)
+
+
+def _from_values(values: Any, dtype: dtypes.DType, count: int) -> np.ndarray:
+    given = min(len(values), count)
+    if dtype is dtypes.STRING:
+        array = np.full(count, b"", dtype.numpy)
+    elif dtype.field == "half_val":  # 16-bit patterns in an int32 list
+        array = np.zeros(count, np.uint16)
+    elif dtype.field == "int_val":  # narrow integers travel as int32 and wrap
+        array = np.zeros(count, np.int32)
+    else:
+        array = np.zeros(count, dtype.numpy)
+    if given:
+        array[:given] = values[:given] if given < len(values) else values
+        array[given:] = array[given - 1]
+    if dtype.field == "half_val":
+        return array.view(dtype.numpy)
+    return array.astype(dtype.numpy, copy=False)
+
+
+def _strings_from_content(content: bytes, count: int) -> np.ndarray:
+    """`Tensor::AsProtoTensorContent` for strings: varint lengths, then the bytes of them all."""
+    lengths, position = [], 0
+    for _ in range(count):
+        length = shift = 0
+        while True:
+            if position >= len(content) or shift > 63:
+                raise BadTensor("string content is cut short")
+            byte = content[position]
+            position += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        lengths.append(length)
+    if position + sum(lengths) != len(content):
+        raise BadTensor("string content has the wrong size")
+    array = np.empty(count, object)
+    for index, length in enumerate(lengths):
+        array[index] = content[position : position + length]
+        position += length
+    return array
+
+
+def fill(proto: Any, array: np.ndarray, *, as_content: bool = False) -> None:
+    """Write `array` into the empty message `proto`, as typed values or as `tensor_content`.
+
+    Raises:
+        BadTensor: an element type that no TensorProto holds.
+    """
+    dtype = dtypes.of_array(array)
+    if dtype is None:
+        raise BadTensor(f"arrays of {array.dtype} cannot be sent")
+    proto.dtype = dtype.number
+    for size in array.shape:
+        proto.tensor_shape.dim.add().size = size
+    if not array.shape:
+        proto.tensor_shape.SetInParent()
+    if dtype is dtypes.STRING:
+        proto.string_val.extend(as_bytes(value) for value in array.ravel().tolist())
+    elif as_content or not dtype.field:
+        proto.tensor_content = np.ascontiguousarray(array).tobytes()
+    elif dtype.field == "half_val":
+        proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
+    else:
+        getattr(proto, dtype.field).extend(array.ravel().tolist())
+
+
+def as_bytes(value: Any) -> bytes:
+    """A string element as bytes; text is encoded as UTF-8."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    raise BadTensor(f"{type(value).__name__} is not a string element")
