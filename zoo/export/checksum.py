@@ -29,11 +29,11 @@ def fingerprint(version: Path) -> dict[str, Any]:
 def verify(version: Path | str) -> None:
     """StoreError that names the first file that is missing, changed or not in the model card."""
     version = Path(version)
-    try:
-        expected = read_card(version)["checksum"]
-        files, tree = expected["files"], expected["tree"]
-    except (KeyError, TypeError) as error:
-        raise StoreError(f"{version / CARD} holds no checksum: export the model again.") from error
+    expected = read_card(version).get("checksum")
+    expected = expected if isinstance(expected, dict) else {}
+    files, tree = expected.get("files"), expected.get("tree")
+    if not isinstance(files, dict) or not isinstance(tree, str):
+        raise StoreError(f"{version / CARD} holds no checksum: export the model again.")
     found = fingerprint(version)
     for path in sorted(files.keys() | found["files"].keys()):
         if path not in found["files"]:

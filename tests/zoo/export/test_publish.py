@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import os
 import resource
@@ -18,6 +19,9 @@ from zoo import export
 from zoo.errors import InvalidOption, StoreError
 from zoo.export import publish
 from zoo.export.publish import STAGING, staging
+
+# Python 3.12 warns of fork in a process with threads: the children run no code but this file's.
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 
 FILES = {"saved_model.pb": b"graph" * 100, "variables/data": b"weights" * 1000}
 
@@ -145,6 +149,9 @@ def in_a_child(work) -> int:
     """Run `work` in a forked process that never returns to pytest; its wait status."""
     child = os.fork()
     if child == 0:
+        # Nothing of pytest's (or of a TensorFlow that it loaded) may run here, and no hang last.
+        gc.disable()
+        signal.alarm(60)
         status = 70
         try:
             work()
