@@ -113,17 +113,84 @@ _ENTRIES = (
         size="38 MB",
         split="5,879 / 653 / 2,568, official test",
     ),
+    _entry(
+        "online:load_mnist",
+        name="keras:mnist",
+        task="classification",
+        summary="MNIST as keras.datasets has it",
+        licence="CC BY-SA 3.0",
+        source="Y. LeCun, C. Cortes, C. Burges, 1998; from keras.datasets",
+        size="11 MB",
+        split="55,000 / 5,000 / 10,000, official test",
+        offline=False,
+    ),
+    _entry(
+        "online:load_fashion_mnist",
+        name="fashion_mnist",
+        task="classification",
+        summary="28 × 28 grey images of 10 kinds of clothing",
+        licence="MIT",
+        source="H. Xiao, K. Rasul, R. Vollgraf, Zalando, 2017; from keras.datasets",
+        size="31 MB",
+        split="55,000 / 5,000 / 10,000, official test",
+        offline=False,
+    ),
+    _entry(
+        "online:load_cifar10",
+        name="cifar10",
+        task="classification",
+        summary="32 × 32 colour images of 10 kinds of things",
+        licence="none stated",
+        source="A. Krizhevsky, 2009; from keras.datasets",
+        size="170 MB",
+        split="45,000 / 5,000 / 10,000, official test",
+        offline=False,
+    ),
+    _entry(
+        "online:load_imdb",
+        name="imdb",
+        task="classification",
+        summary="positive or negative film reviews, 256 tokens",
+        licence="none stated; published for research",
+        source="A. Maas et al., 2011; from keras.datasets",
+        size="19 MB",
+        split="22,500 / 2,500 / 25,000, official test",
+        offline=False,
+    ),
+    _entry(
+        "online:load_reuters",
+        name="reuters",
+        task="classification",
+        summary="news in 46 topics, 128 tokens",
+        licence=RESEARCH,
+        source="Reuters-21578; from keras.datasets",
+        size="3 MB",
+        split="10 % of Keras's training part for validation, Keras's test part",
+        offline=False,
+    ),
 )
 
 CATALOG = {entry.info.name: entry for entry in _ENTRIES}
 
 
 def find(name: str) -> Entry:
-    """The entry of that name.
+    """The entry of that name; any `tfds:NAME` has one.
 
     Raises:
         UnknownName: there is none.
     """
     if name in CATALOG:
         return CATALOG[name]
-    raise UnknownName("data set", name, CATALOG)
+    if name.startswith(TFDS) and name != TFDS:
+        return _entry(
+            "tfds:load_tfds",
+            name=name,
+            task="classification",
+            summary="a data set of TensorFlow Datasets",
+            licence="its own: see its page in the TensorFlow Datasets catalogue",
+            source=f"TensorFlow Datasets, {name.removeprefix(TFDS)}",
+            size="unknown",
+            split="10 % of its train split for validation, its own test split or 20 % of train",
+            offline=False,
+        )
+    raise UnknownName("data set", name, [*CATALOG, f"{TFDS}NAME"])

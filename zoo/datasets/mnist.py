@@ -10,9 +10,9 @@ import struct
 
 import numpy as np
 
-from zoo.datasets.base import Dataset, DatasetInfo, Split, Task
+from zoo.datasets.base import Dataset, DatasetInfo
 from zoo.datasets.cache import Cache
-from zoo.datasets.preprocessing import ImagePreprocessing
+from zoo.datasets.images import image_dataset
 from zoo.datasets.wheels import Wheel
 from zoo.errors import DataError
 
@@ -27,9 +27,6 @@ OFFICIAL_MD5 = {
     "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 
-# The last 5,000 training examples are for validation: the official order mixes the digits
-# (458 to 563 of each are among them), so no draw is needed.
-VALIDATION = 5_000
 DIGITS = tuple("0123456789")
 
 
@@ -39,33 +36,7 @@ def load_mnist(info: DatasetInfo, cache: Cache) -> Dataset:
     The original IDX files are kept in the cache; their MD5 is checked on every load.
     """
     train_x, train_y, test_x, test_y = (_read_idx(content) for content in _official_files(cache))
-    return image_dataset(info, (train_x, train_y), (test_x, test_y), VALIDATION, DIGITS)
-
-
-def image_dataset(
-    info: DatasetInfo,
-    train: tuple[np.ndarray, np.ndarray],
-    test: tuple[np.ndarray, np.ndarray],
-    validation: int,
-    class_names: tuple[str, ...],
-) -> Dataset:
-    """uint8 images `(n, height, width[, channels])` and integer labels as a `Dataset`."""
-    (train_x, train_y), (test_x, test_y) = train, test
-    if train_x.ndim == 3:
-        train_x, test_x = train_x[..., np.newaxis], test_x[..., np.newaxis]
-    preprocessing = ImagePreprocessing(*train_x.shape[1:])
-    x, y = preprocessing.from_pixels(train_x), train_y.ravel().astype(np.int32)
-    return Dataset(
-        name=info.name,
-        task=Task("classification", class_names),
-        train=Split(x[:-validation], y[:-validation]),
-        validation=Split(x[-validation:], y[-validation:]),
-        test=Split(preprocessing.from_pixels(test_x), test_y.ravel().astype(np.int32)),
-        preprocessing=preprocessing,
-        licence=info.licence,
-        source=info.source,
-        model_arguments={"input_shape": x.shape[1:], "num_classes": len(class_names)},
-    )
+    return image_dataset(info, (train_x, train_y), (test_x, test_y), DIGITS)
 
 
 def _official_files(cache: Cache) -> list[bytes]:

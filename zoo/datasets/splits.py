@@ -12,7 +12,8 @@ def hold_out(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarra
     """Indices of the kept and of the held-out examples, each in ascending order.
 
     Every class gives `fraction` of its examples, rounded: the small sets would otherwise be
-    held out by luck. A class too rare for that stays in the kept part.
+    held out by luck. A class too rare for that stays in the kept part. For targets that are
+    no classes pass one constant label: one seeded draw.
     """
     # RandomState's stream is frozen across numpy versions, Generator's is not.
     random = np.random.RandomState(0)
@@ -22,8 +23,3 @@ def hold_out(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarra
     ]
     held = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), held), held
-
-
-def hold_out_regression(count: int, fraction: float) -> tuple[np.ndarray, np.ndarray]:
-    """As `hold_out`, for targets that are no classes: one seeded draw."""
-    return hold_out(np.zeros(count), fraction)

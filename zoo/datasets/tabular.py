@@ -17,7 +17,7 @@ def load_digits(info: DatasetInfo, cache: Cache) -> Dataset:
     table = load_digits()
     names = tuple(str(name) for name in table.target_names)
     task = Task("classification", names)
-    return _tabular(info, task, table.data, table.target.astype(np.int32), table.target)
+    return tabular_dataset(info, task, table.data, table.target.astype(np.int32))
 
 
 def load_breast_cancer(info: DatasetInfo, cache: Cache) -> Dataset:
@@ -27,7 +27,7 @@ def load_breast_cancer(info: DatasetInfo, cache: Cache) -> Dataset:
     table = load_breast_cancer()
     task = Task("binary", tuple(str(name) for name in table.target_names))
     y = table.target.astype(np.float32)[:, np.newaxis]
-    return _tabular(info, task, table.data, y, table.target)
+    return tabular_dataset(info, task, table.data, y)
 
 
 def load_diabetes(info: DatasetInfo, cache: Cache) -> Dataset:
@@ -39,23 +39,22 @@ def load_diabetes(info: DatasetInfo, cache: Cache) -> Dataset:
 
     table = load_diabetes(scaled=False)
     y = table.target.astype(np.float32)[:, np.newaxis]
-    return _tabular(info, Task("regression"), table.data, y, np.zeros(len(y)))
+    return tabular_dataset(info, Task("regression"), table.data, y)
 
 
-def _tabular(
-    info: DatasetInfo, task: Task, features: np.ndarray, y: np.ndarray, strata: np.ndarray
-) -> Dataset:
-    """Split (these sets have no official test split), then standardise by the train part."""
+def tabular_dataset(info: DatasetInfo, task: Task, features: np.ndarray, y: np.ndarray) -> Dataset:
+    """Features `(n, f)` without an official test split, standardised by the train part."""
     features = features.astype(np.float32)
+    strata = np.zeros(len(y)) if task.kind == "regression" else y.ravel()
     rest, test = hold_out(strata, TEST)
     kept, held = hold_out(strata[rest], VALIDATION)
     parts = {"train": rest[kept], "validation": rest[held], "test": test}
     preprocessing = Standardization.fit(features[parts["train"]])
-    arguments = {"input_shape": features.shape[1:]}
-    if task.kind == "classification":
-        arguments["num_classes"] = len(task.class_names)
-    if task.kind == "regression":
-        arguments["num_outputs"] = y.shape[1]
+    sizes = {
+        "classification": {"num_classes": len(task.class_names)},
+        "binary": {},
+        "regression": {"num_outputs": y.shape[-1]},
+    }
     return Dataset(
         name=info.name,
         task=task,
@@ -66,6 +65,6 @@ def _tabular(
         preprocessing=preprocessing,
         licence=info.licence,
         source=info.source,
-        model_arguments=arguments,
+        model_arguments={"input_shape": features.shape[1:], **sizes[task.kind]},
         originals={name: features[part] for name, part in parts.items()},
     )

@@ -79,23 +79,21 @@ def text_dataset(
     }
     preprocessing = TextPreprocessing(vocabulary_of(parts["train"][0]), length)
     tokenize = preprocessing.prepare()
-    binary = len(class_names) == 2
-    splits = {
-        name: Split(
-            tokenize(part).numpy(),
-            y.astype(np.float32)[:, np.newaxis] if binary else y.astype(np.int32),
-        )
-        for name, (part, y) in parts.items()
-    }
-    arguments = {"vocabulary_size": preprocessing.vocabulary_size, "max_length": length}
     return Dataset(
         name=info.name,
-        task=Task("binary" if binary else "classification", class_names),
-        **splits,
+        task=Task("classification", class_names),
+        **{
+            name: Split(tokenize(part).numpy(), y.astype(np.int32))
+            for name, (part, y) in parts.items()
+        },
         preprocessing=preprocessing,
         licence=info.licence,
         source=info.source,
-        model_arguments=arguments if binary else {**arguments, "num_classes": len(class_names)},
+        model_arguments={
+            "vocabulary_size": preprocessing.vocabulary_size,
+            "max_length": length,
+            "num_classes": len(class_names),
+        },
         originals={name: part for name, (part, _) in parts.items()},
     )
 
