@@ -43,12 +43,10 @@ class Cache:
         what a killed process left behind is removed by the next one that writes `name`.
         An `OSError` within becomes a `DataError` that names the cache.
         """
-        from filelock import FileLock
-
         prefix = f".{name}.part-"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder / f".{name}.lock"):
+            with _alone(self.folder / f".{name}.lock", name):
                 for left_behind in self.folder.glob(f"{prefix}*"):
                     shutil.rmtree(left_behind, ignore_errors=True)
                 scratch = tempfile.mkdtemp(prefix=prefix, dir=self.folder)
@@ -92,3 +90,20 @@ class Cache:
             return content
         sys.stderr.write(f"The cached {path} is damaged, so it is made again.\n")
         return None
+
+
+@contextlib.contextmanager
+def _alone(lock_file: Path, name: str) -> Iterator[None]:
+    """Waits for the lock, and says so. The system frees it when a process dies."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=1)
+    except Timeout:
+        sys.stderr.write(f"Waiting for another process that is making {name} ...\n")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()

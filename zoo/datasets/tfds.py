@@ -52,9 +52,8 @@ def load_tfds(info: DatasetInfo, cache: Cache) -> Dataset:
     _prepare(builder, info.name, EMBEDDED_TEXT if kind == "text" else EMBEDDED_IMAGES)
     train, test = _read_splits(builder)
     if kind == "features":
-        # One table: the test part, too, is drawn by the fixed rule for tables.
-        x, y = (np.concatenate(parts) for parts in zip(train, test, strict=True))
-        return tabular_dataset(info, Task("classification", names), x, y.astype(np.int32))
+        task = Task("classification", names)
+        return tabular_dataset(info, task, *((x, y.astype(np.int32)) for x, y in (train, test)))
     if kind == "text":
         texts = [([text.decode("utf-8", "replace") for text in x], y) for x, y in (train, test)]
         return text_dataset(info, *texts, names, REVIEW_LENGTH)
@@ -103,7 +102,7 @@ def _prepare(builder: tfds.core.DatasetBuilder, name: str, embedded: str) -> Non
     with network(name, embedded, str(builder.data_path.parent)):
         if not builder.data_path.exists():
             # Its downloader tries for minutes before it believes that there is no network.
-            for url in list(builder.url_infos)[:1]:
+            for url in list(builder.url_infos or ())[:1]:
                 _reach(url)
         builder.download_and_prepare()
 
