@@ -19,7 +19,11 @@ class UnknownName(ZooError):
         choices = sorted(choices)
         near = difflib.get_close_matches(name, choices, n=3, cutoff=0.5)
         near += [choice for choice in choices if name and name in choice and choice not in near]
-        hint = f"did you mean {' or '.join(near[:3])}?" if near else f"known: {', '.join(choices)}."
+        hint = (
+            f"did you mean {' or '.join(near[:3])}?"
+            if near
+            else f"choose from {', '.join(choices)}."
+        )
         super().__init__(f"Unknown {kind} {name!r}: {hint}")
         self.kind, self.name, self.near = kind, name, tuple(near[:3])
 

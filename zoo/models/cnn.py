@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from keras import Model
 
 
-@register(recipe=Recipe(dataset="mnist", epochs=6, batch_size=128, schedule="cosine"))
+@register(
+    recipe=Recipe(dataset="mnist", epochs=12, batch_size=128, learning_rate=2e-3, schedule="cosine")
+)
 def cnn_small(
     input_shape: tuple[int, int, int] = (28, 28, 1),
     num_classes: int = 10,

@@ -44,7 +44,11 @@ def softmax_regression(
     return keras.Model(features, head(features), name="softmax_regression")
 
 
-@register(recipe=Recipe(dataset="diabetes", epochs=200, batch_size=32, schedule="cosine"))
+@register(
+    recipe=Recipe(
+        dataset="diabetes", epochs=100, batch_size=32, learning_rate=0.01, schedule="cosine"
+    )
+)
 def mlp_regressor(
     input_shape: tuple[int] = (10,),
     num_outputs: int = 1,
@@ -71,7 +75,9 @@ def mlp_regressor(
     return keras.Model(features, values, name="mlp_regressor")
 
 
-@register(recipe=Recipe(dataset="mnist", epochs=10, batch_size=128, schedule="cosine"))
+@register(
+    recipe=Recipe(dataset="mnist", epochs=20, batch_size=128, learning_rate=2e-3, schedule="cosine")
+)
 def dense(
     input_shape: tuple[int, int, int] = (28, 28, 1),
     num_classes: int = 10,

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 @register(
     recipe=Recipe(
-        dataset="japanese_vowels", epochs=80, batch_size=16, schedule="cosine", jit_compile=True
+        dataset="japanese_vowels",
+        epochs=100,
+        batch_size=16,
+        learning_rate=3e-3,
+        schedule="cosine",
+        jit_compile=True,
+        arguments={"dropout": 0.2},
     )
 )
 def simple_rnn(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EPSILON = 1e-6  # layer normalisation, as in the paper's reference implementation
 
 
-@register(recipe=Recipe(dataset="reuters_r8", epochs=12, batch_size=32, schedule="cosine"))
+@register(recipe=Recipe(dataset="reuters_r8", epochs=8, batch_size=32, schedule="cosine"))
 def transformer_classifier(
     vocabulary_size: int = 20000,
     max_length: int = 128,

@@ -1,0 +1,350 @@
+"""What every registered model must pass."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf_keras
+
+import zoo
+from zoo.errors import InvalidOption, ShapeError, UnknownName
+from zoo.export import export, load
+
+# Parameters with default arguments, then changed arguments with their parameters.
+TABLE = {
+    "cnn": (225_034, {"input_shape": (32, 32, 3), "num_classes": 5, "filters": (8,)}, 231_397),
+    "cnn_small": (54_410, {"input_shape": (12, 10, 1), "filters": 4, "num_classes": 3}, 283),
+    "dense": (52_650, {"input_shape": (4, 4, 1), "units": (7,), "num_classes": 2}, 135),
+    "gru": (4_713, {"bidirectional": True, "units": 8, "dropout": 0.1}, 1_209),
+    "lstm": (74_881, {"input_shape": (10, 3), "units": 4, "dense_units": 5}, 159),
+    "mlp_regressor": (769, {"input_shape": (3,), "num_outputs": 2, "units": 4}, 26),
+    "simple_rnn": (1_737, {"input_shape": (7, 2), "units": 5, "num_classes": 4}, 64),
+    "softmax_regression": (650, {"input_shape": (3,), "num_classes": 2}, 8),
+    "transformer_classifier": (
+        1_347_464,
+        {"vocabulary_size": 50, "max_length": 16, "width": 8, "num_heads": 2, "num_blocks": 1},
+        2_976,
+    ),
+}
+# Small enough for one training step and an export each, large enough to be the same architecture.
+SMALL = {"transformer_classifier": {"vocabulary_size": 200, "max_length": 24, "num_classes": 3}}
+
+every_model = pytest.mark.parametrize("name", zoo.list_models())
+
+
+def examples(model: keras.Model, count: int = 4, seed: int = 0) -> np.ndarray:
+    """Inputs of the model's shape; sequences end in padding of different lengths."""
+    rng = np.random.default_rng(seed)
+    wanted = model.inputs[0]
+    shape = (count, *wanted.shape[1:])
+    if "int" in wanted.dtype:
+        values = rng.integers(1, model.get_layer("embedding").input_dim, shape).astype("int32")
+    else:
+        values = rng.random(shape, dtype="float32")
+    if wanted.name in ("tokens", "sequence"):
+        for row in range(count):
+            values[row, max(2, shape[1] - 3 * row) :] = 0
+    return values
+
+
+def targets(model: keras.Model, count: int, seed: int = 0) -> tuple[np.ndarray, str]:
+    """Random targets and the loss that goes with the model's output."""
+    rng = np.random.default_rng(seed)
+    width = model.outputs[0].shape[-1]
+    kind = model.output_names[0]
+    if kind == "probabilities":
+        return rng.integers(0, width, count), "sparse_categorical_crossentropy"
+    if kind == "probability":
+        return rng.integers(0, 2, (count, 1)).astype("float32"), "binary_crossentropy"
+    return rng.normal(size=(count, width)).astype("float32"), "mean_squared_error"
+
+
+def test_the_table_names_every_model() -> None:
+    assert sorted(TABLE) == zoo.list_models()
+
+
+@every_model
+def test_builds_from_defaults_with_named_tensors(name: str) -> None:
+    model = zoo.build(name)
+    assert isinstance(model, keras.Model)
+    assert not model.compiled
+    assert model.name == name
+    assert model.inputs[0].name in {"image", "features", "sequence", "tokens"}
+    assert model.output_names[0] in {"probabilities", "probability", "values"}
+    assert model.count_params() == TABLE[name][0]
+
+
+@every_model
+def test_builds_from_changed_arguments(name: str) -> None:
+    _, arguments, parameters = TABLE[name]
+    assert zoo.build(name, **arguments).count_params() == parameters
+
+
+@every_model
+def test_docstring_says_input_output_errors_and_source(name: str) -> None:
+    text = zoo.get(name).builder.__doc__
+    for part in ("Input `", "Output `", "Raises:", "ShapeError"):
+        assert part in text
+    assert any(year in text for year in map(str, range(1980, 2027)))
+
+
+@every_model
+def test_importable_under_its_own_name(name: str) -> None:
+    import zoo.models
+
+    assert name in zoo.models.__all__
+    assert getattr(zoo.models, name) is zoo.get(name).builder
+
+
+@every_model
+def test_outputs_are_probabilities_or_values(name: str) -> None:
+    model = zoo.build(name, **SMALL.get(name, {}))
+    outputs = model.predict(examples(model), verbose=0)
+    assert outputs.dtype == np.float32
+    assert outputs.shape == (4, model.outputs[0].shape[-1])
+    assert np.isfinite(outputs).all()
+    if model.output_names[0] == "probabilities":
+        np.testing.assert_allclose(outputs.sum(axis=1), 1, atol=1e-5)
+    if model.output_names[0] == "probability":
+        assert ((outputs >= 0) & (outputs <= 1)).all()
+
+
+@every_model
+def test_config_round_trip(name: str) -> None:
+    model = zoo.build(name, **SMALL.get(name, {}))
+    copy = keras.Model.from_config(model.get_config())
+    copy.set_weights(model.get_weights())
+    x = examples(model)
+    np.testing.assert_array_equal(copy.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@every_model
+def test_keras_file_round_trip(name: str, tmp_path: Path) -> None:
+    model = zoo.build(name, **SMALL.get(name, {}))
+    model.save(tmp_path / "model.keras")
+    copy = zoo.load_model(tmp_path / "model.keras")
+    x = examples(model)
+    np.testing.assert_array_equal(copy.predict(x, verbose=0), model.predict(x, verbose=0))
+
+
+@every_model
+@pytest.mark.parametrize("changed", [False, True], ids=["defaults", "changed"])
+def test_tf_keras_twin_gives_equal_outputs(name: str, changed: bool) -> None:
+    arguments = TABLE[name][1] if changed else SMALL.get(name, {})
+    model = zoo.build(name, **arguments)
+    twin = zoo.build(name, keras=tf_keras, **arguments)
+    assert isinstance(twin, tf_keras.Model)
+    # Zero biases would hide a wrong order of weights.
+    rng = np.random.default_rng(1)
+    weights = [rng.normal(scale=0.2, size=w.shape).astype(w.dtype) for w in twin.get_weights()]
+    model.set_weights(weights)
+    twin.set_weights(weights)
+    x = examples(model)
+    np.testing.assert_allclose(
+        model.predict(x, verbose=0), twin.predict(x, verbose=0), atol=1e-5, rtol=0
+    )
+
+
+@every_model
+def test_one_step_lowers_the_loss(name: str) -> None:
+    keras.utils.set_random_seed(3)
+    model = zoo.build(name, **SMALL.get(name, {}))
+    x = examples(model, 16)
+    y, loss = targets(model, 16)
+    model.compile(keras.optimizers.SGD(0.01), loss)
+    before = model.evaluate(x, y, verbose=0)
+    model.train_on_batch(x, y)
+    assert model.evaluate(x, y, verbose=0) < before
+
+
+@every_model
+def test_same_seed_same_weights(name: str) -> None:
+    def trained() -> list[np.ndarray]:
+        keras.utils.set_random_seed(11)
+        model = zoo.build(name, **{**SMALL.get(name, {}), **dropout})
+        x = examples(model, 16)
+        y, loss = targets(model, 16)
+        model.compile("adam", loss)
+        model.fit(x, y, epochs=2, batch_size=8, verbose=0)
+        return model.get_weights()
+
+    dropout = {"dropout": 0.5} if "dropout" in zoo.get(name).parameters else {}
+    for first, second in zip(trained(), trained(), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+@every_model
+def test_export_and_reload_with_equal_outputs(name: str, tmp_path: Path) -> None:
+    model = zoo.build(name, **SMALL.get(name, {}))
+    version = export(model, tmp_path, name, warmup_batch_sizes=())
+    serving = load(version)["serving_default"]
+    for count in (1, 4):
+        x = examples(model, count)
+        served = serving(**{model.inputs[0].name: x})
+        assert list(served) == model.output_names
+        np.testing.assert_allclose(
+            served[model.output_names[0]], model.predict(x, verbose=0), atol=1e-6, rtol=1e-6
+        )
+
+
+@every_model
+def test_padding_changes_nothing(name: str) -> None:
+    """A padded example gives the same with more examples, of other lengths, beside it."""
+    model = zoo.build(name, **SMALL.get(name, {}))
+    x = examples(model)
+    together, alone = model.predict(x, verbose=0), model.predict(x[3:], verbose=0)
+    np.testing.assert_allclose(together[3:], alone, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_forward_pass_under_jax(tmp_path: Path) -> None:
+    """Every model builds in a process whose backend is JAX and gives TensorFlow's outputs."""
+    wanted = {}
+    for name in zoo.list_models():
+        model = zoo.build(name, **SMALL.get(name, {}))
+        model.save(tmp_path / f"{name}.keras")
+        x = examples(model)
+        wanted[name] = x, model.predict(x, verbose=0)
+        np.save(tmp_path / f"{name}.npy", x)
+    script = (
+        "import sys, keras, numpy, zoo\n"
+        "assert keras.backend.backend() == 'jax'\n"
+        "for name in zoo.list_models():\n"
+        "    model = zoo.load_model(f'{sys.argv[1]}/{name}.keras')\n"
+        "    x = numpy.load(f'{sys.argv[1]}/{name}.npy')\n"
+        "    numpy.save(f'{sys.argv[1]}/{name}-jax.npy', model.predict(x, verbose=0))\n"
+    )
+    import os
+
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    subprocess.run([sys.executable, "-c", script, tmp_path], check=True, env=environment)
+    for name, (_, outputs) in wanted.items():
+        np.testing.assert_allclose(np.load(tmp_path / f"{name}-jax.npy"), outputs, atol=1e-5)
+
+
+def test_padding_mask_reaches_the_recurrent_layer() -> None:
+    """Values behind the last real step must not matter, unlike those before it."""
+    for name in ("simple_rnn", "gru"):
+        model = zoo.build(name)
+        x = examples(model, 1)
+        x[0, 20:] = 0
+        shorter = zoo.build(name, input_shape=(20, 12))
+        shorter.set_weights(model.get_weights())
+        np.testing.assert_allclose(
+            model.predict(x, verbose=0), shorter.predict(x[:, :20], verbose=0), atol=1e-6
+        )
+
+
+def test_padding_mask_reaches_attention_and_pooling() -> None:
+    arguments = SMALL["transformer_classifier"]
+    model = zoo.build("transformer_classifier", **arguments)
+    shorter = zoo.build("transformer_classifier", **{**arguments, "max_length": 9})
+    shorter.set_weights(model.get_weights())
+    x = examples(model, 2)
+    x[:, 9:] = 0
+    np.testing.assert_allclose(
+        model.predict(x, verbose=0), shorter.predict(x[:, :9], verbose=0), atol=1e-6
+    )
+
+
+def test_a_text_of_padding_alone_still_has_probabilities() -> None:
+    model = zoo.build("transformer_classifier", **SMALL["transformer_classifier"])
+    outputs = model.predict(np.zeros((1, 24), "int32"), verbose=0)
+    np.testing.assert_allclose(outputs.sum(), 1, atol=1e-5)
+
+
+def test_positions_are_the_papers_formula() -> None:
+    from zoo.layers import sinusoids
+
+    table = sinusoids(50, 6)
+    for position in (0, 7, 49):
+        for pair in range(3):
+            angle = position / 10000 ** (2 * pair / 6)
+            assert table[position, 2 * pair] == pytest.approx(np.sin(angle), abs=1e-6)
+            assert table[position, 2 * pair + 1] == pytest.approx(np.cos(angle), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("cnn", {"input_shape": (28, 28)}, "height, width, channels"),
+        ("cnn", {"input_shape": (5, 5, 1)}, "too small"),
+        ("cnn", {"dropout": 1.0}, "dropout from 0 to below 1"),
+        ("dense", {"units": (64, 0)}, "units"),
+        ("lstm", {"input_shape": (24,)}, "steps, features"),
+        ("simple_rnn", {"num_classes": -1}, "num_classes"),
+        ("transformer_classifier", {"num_heads": 5}, "do not divide"),
+        ("mlp_regressor", {"units": "many"}, "units"),
+    ],
+)
+def test_shapes_that_do_not_fit_are_one_sentence(name: str, arguments: dict, words: str) -> None:
+    with pytest.raises(ShapeError) as error:
+        zoo.build(name, **arguments)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_names_come_with_the_nearest() -> None:
+    with pytest.raises(UnknownName) as error:
+        zoo.build("cn_small")
+    assert "cnn_small" in str(error.value)
+    with pytest.raises(UnknownName, match="filters"):
+        zoo.build("cnn", filter=3)
+
+
+def test_listing_by_pattern() -> None:
+    assert zoo.list_models("*rnn*") == ["simple_rnn"]
+    assert zoo.list_models("cnn*") == ["cnn", "cnn_small"]
+    assert zoo.list_models("nothing*") == []
+
+
+def test_recipes_survive_json() -> None:
+    import json
+
+    from zoo.recipe import Recipe
+
+    for name in zoo.list_models():
+        recipe = zoo.get(name).recipe
+        assert Recipe.from_json(json.loads(json.dumps(recipe.to_json()))) == recipe
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 0},
+        {"batch_size": -1},
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"optimizer": "adan"},
+        {"schedule": "step"},
+        {"warmup_epochs": 8.0, "epochs": 8},
+        {"early_stopping": -1},
+        {"final_learning_rate": 0.0},
+    ],
+)
+def test_recipes_refuse_what_makes_no_sense(change: dict) -> None:
+    with pytest.raises(InvalidOption) as error:
+        zoo.get("cnn").recipe.replace(**change)
+    assert "\n" not in str(error.value)
+
+
+def test_listing_models_loads_no_tensorflow() -> None:
+    script = (
+        "import sys, zoo, zoo.models, zoo.datasets, zoo.export, serving; zoo.list_models(); "
+        "sys.exit(any(name in sys.modules for name in ('tensorflow', 'keras', 'tf_keras')))"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_gpu_free_graph_has_no_eager_only_operation() -> None:
+    """Builders trace inside a tf.function, as training and export do."""
+    for name in zoo.list_models():
+        model = zoo.build(name, **SMALL.get(name, {}))
+        traced = tf.function(model, reduce_retracing=True)
+        assert traced(examples(model)).shape[0] == 4
