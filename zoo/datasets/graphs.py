@@ -27,7 +27,7 @@ class IdentityGraph(tf.Module):
         self._shape = preprocessing.shape
 
     def __call__(self, raw: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(tf.identity(raw), (None, *self._shape))
+        return tf.ensure_shape(tf.convert_to_tensor(raw, tf.float32), (None, *self._shape))
 
 
 class ImageGraph(tf.Module):
@@ -41,7 +41,7 @@ class ImageGraph(tf.Module):
         self._preprocessing = preprocessing
 
     def __call__(self, raw: tf.Tensor) -> tf.Tensor:
-        image = self._preprocessing
+        raw, image = tf.convert_to_tensor(raw, tf.string), self._preprocessing
         shape = (image.height, image.width, image.channels)
         pixels = tf.map_fn(self._decode, raw, fn_output_signature=tf.TensorSpec(shape))
         return pixels * image.scale  # (B, H, W, C)
@@ -125,6 +125,7 @@ class StandardizationGraph(tf.Module):
         mean = tf.constant(self._preprocessing.mean, tf.float32)
         # The factor, and not the divisor: graph optimisers would make it one, and round anew.
         factor = 1 / tf.constant(self._preprocessing.std, tf.float32)
+        raw = tf.convert_to_tensor(raw, tf.float32)
         x = (raw - mean) * factor
         if not self._preprocessing.padding:
             return x

