@@ -86,8 +86,10 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def reason(error: BaseException) -> str:
-    """The operating system's own words for what went wrong, without number and path."""
-    return getattr(error, "strerror", None) or str(error).split("\n")[0].rstrip(".")
+    """What went wrong in the words of the operating system or TensorFlow, without the paths."""
+    text = getattr(error, "strerror", None) or str(error).split("\n")[0]
+    # TensorFlow: "{{node …}} /path/of/a/file; No space left on device [Op:SaveV2]"
+    return text.rpartition("; ")[2].partition(" [Op:")[0].rstrip(".")
 
 
 def _versions(folder: Path) -> list[int]:

@@ -18,7 +18,6 @@ import resource
 import signal
 import sys
 import time
-from pathlib import Path
 
 EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
 
@@ -68,7 +67,9 @@ def kill_as_told(child: int, request: dict) -> None:
     while "entries" in request and not os.waitid(
         os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT
     ):
-        if sum(1 for _ in Path(request["store"]).rglob("*")) >= request["entries"]:
+        # os.walk passes over folders that vanish meanwhile, as TensorFlow's temporary one does.
+        there = sum(len(folders) + len(files) for _, folders, files in os.walk(request["store"]))
+        if there >= request["entries"]:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.0005)
 

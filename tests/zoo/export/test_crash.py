@@ -1,4 +1,4 @@
-"""Real exports that are killed, interrupted, stopped or run out of disk: a whole version or none."""
+"""Real exports, killed, interrupted, stopped, out of disk: a whole version or none."""
 
 from __future__ import annotations
 
@@ -70,11 +70,12 @@ def new_versions(store: Path, before: list[int]) -> list[int]:
 
 
 def test_killed_after_any_time(tmp_path, exporter):
+    assert exporter.export(tmp_path) == (0, "")
     begun = time.monotonic()
     assert exporter.export(tmp_path) == (0, "")
     whole_run = time.monotonic() - begun
-    published, outcomes = [1], []
-    for _ in range(16):
+    published, outcomes = [1, 2], []
+    for _ in range(10):
         after = random.uniform(0, whole_run)
         outcomes.append(exporter.export(tmp_path, after=after)[0])
         published += new_versions(tmp_path, published)
@@ -90,21 +91,21 @@ def test_killed_after_any_time(tmp_path, exporter):
 def test_killed_as_each_file_appears(tmp_path, exporter):
     """TensorFlow's own files included, which it writes outside Python."""
     killed, published = 0, []
-    for number in range(1, 18):
+    for number in range(1, 18, 2):
         store = tmp_path / str(number)
         store.mkdir()
         status, _ = exporter.export(store, entries=number)
         assert status in (0, -signal.SIGKILL)
         killed += status != 0
         published += new_versions(store, [])
-    assert killed >= 8
+    assert killed >= 4
 
 
 def test_killed_before_each_file_operation(tmp_path, exporter):
     """From the first folder to the flush after the rename; each run cleans up after the last."""
     published, number, status = [], 0, -signal.SIGKILL
     while status == -signal.SIGKILL:
-        number += 1
+        number += 2  # test_publish.py dies at every line
         status, error = exporter.export(tmp_path, event=number, signal=signal.SIGKILL)
         published += new_versions(tmp_path, published)
         leftovers = [name for name in entries(tmp_path) if name != ".lock"] if number > 3 else []
@@ -122,25 +123,21 @@ def test_ctrl_c_leaves_nothing(tmp_path, exporter, number):
     assert new_versions(tmp_path, []) == []
 
 
-def test_a_stopped_exporter_keeps_its_files(tmp_path, exporter):
+def test_a_stopped_exporter_keeps_its_files(tmp_path, exporter, coin_model):
     """Alive but slow is not dead: another export leaves its staging folder alone."""
     exporter.ask(tmp_path, event=12, signal=signal.SIGSTOP)
-    folder = tmp_path / "model"
     while not (stopped := _stopped_child(exporter.process.pid)):
         time.sleep(0.01)
     try:
-        staged = [name for name in entries(tmp_path) if name != ".lock"]
-        assert len(staged) == 1
-        other = Exporter()
-        assert other.export(tmp_path) == (0, "")
-        other.process.stdin.close()
-        assert sorted(entries(tmp_path)) == [".lock", *staged]
+        before = entries(tmp_path)
+        assert len(before) == 2  # the lock and the staging folder
+        assert export.export(coin_model, tmp_path, "model").name == "1"
+        assert entries(tmp_path) == before
     finally:
         os.kill(stopped, signal.SIGCONT)
     assert exporter.wait() == (0, "")
     assert new_versions(tmp_path, []) == [1, 2]
     assert entries(tmp_path) == [".lock"]
-    assert folder.is_dir()
 
 
 def _stopped_child(parent: int) -> int | None:
@@ -154,7 +151,10 @@ def assert_full(store: Path, before: list[int], status: int, error: str) -> None
     assert status == 1
     assert error.endswith(".")
     assert "\n" not in error
-    assert "File too large" in error or "No space left on device" in error, error
+    assert error in (
+        f"Cannot write a version of 'model' in {store}: {reason}; nothing was published."
+        for reason in ("File too large", "No space left on device")
+    )
     assert new_versions(store, before) == []
     assert entries(store) in ([".lock"], [])
 
