@@ -57,3 +57,13 @@ def test_the_epoch_is_read_anew_by_every_iteration() -> None:
 def test_evaluation_sees_every_example_in_order() -> None:
     seen = [x.numpy()[:, 0].tolist() for x, _ in evaluation_batches(numbered(11), 4)]
     assert seen == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 60), st.integers(1, 9), st.integers(1, 4))
+def test_replicas_get_equal_parts_of_every_batch(
+    count: int, batch_size: int, replicas: int
+) -> None:
+    sizes = [len(x) for x, _ in evaluation_batches(numbered(count), batch_size, replicas)]
+    assert all(size % replicas == 0 for size in sizes)
+    assert sum(sizes) == count - count % replicas
