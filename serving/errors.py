@@ -10,7 +10,17 @@ class ConfigError(ZooError):
 
 
 class StartError(ZooError):
-    """The server cannot start: a port in use, a store that cannot be read, a broken flag."""
+    """The server cannot start: a model that does not load, a broken flag."""
+
+
+class PortInUse(StartError):
+    """A port that cannot be listened on."""
+
+    def __init__(self, port: int, what: str, reason: str):
+        super().__init__(
+            f"Port {port} for {what} cannot be used ({reason}): stop what is listening there, or "
+            "choose another port."
+        )
 
 
 class ServerUnreachable(ZooError):

@@ -1,6 +1,6 @@
 """Light clients for a model server: numpy, httpx and grpcio, without TensorFlow.
 
-    client = RestClient("localhost:8501")            # or GrpcClient("localhost:8500")
+    client = RestClient("localhost", 8501)           # or GrpcClient("localhost", 8500)
     client.predict("dense", {"image": images})       # {"probabilities": array}
 
 Both have the same methods and give the same answers.

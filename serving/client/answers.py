@@ -59,6 +59,21 @@ CODES = (
 )  # fmt: skip
 
 
+def describe(metadata: Metadata) -> dict[str, dict[str, Any]]:
+    """The signatures that a client may call, as plain data; those without an input are left out."""
+    return {
+        name: {
+            side: {
+                tensor: {"dtype": info.dtype, "shape": info.shape and list(info.shape)}
+                for tensor, info in getattr(signature, side).items()
+            }
+            for side in ("inputs", "outputs")
+        }
+        for name, signature in metadata.signatures.items()
+        if signature.inputs
+    }
+
+
 def cast(inputs: Mapping[str, Any], signature: Signature | None) -> dict[str, np.ndarray]:
     """Arrays for a request: lists get the signature's types, arrays are cast within their kind.
 

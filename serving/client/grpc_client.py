@@ -17,6 +17,7 @@ from serving.client.answers import (
     TensorInfo,
     VersionStatus,
     cast,
+    describe,
 )
 from serving.errors import RequestFailed, ServerUnreachable
 
@@ -28,22 +29,29 @@ class GrpcClient:
     """A model server's gRPC address. Use it as a context manager, or `close` it.
 
     Args:
-        address: `host:port`.
+        host, port: where its gRPC API is.
+        timeout: seconds to wait for an answer.
         headers: metadata sent with every call, an API key for instance.
     """
 
     def __init__(
-        self, address: str = "localhost:8500", *, headers: Mapping[str, str] | None = None
+        self,
+        host: str = "localhost",
+        port: int = 8500,
+        *,
+        timeout: float = 10,
+        headers: Mapping[str, str] | None = None,
     ):
         import grpc
 
-        self.address = address
+        self.address = f"{host}:{port}"
+        self._timeout = timeout
         self._headers = tuple((name.lower(), value) for name, value in (headers or {}).items())
         options = [
             ("grpc.max_receive_message_length", -1),
             ("grpc.max_send_message_length", -1),
         ]
-        self._channel = grpc.insecure_channel(address, options=options)
+        self._channel = grpc.insecure_channel(self.address, options=options)
         self._signatures: dict[tuple, Metadata] = {}
 
     def predict(
@@ -54,7 +62,7 @@ class GrpcClient:
         version: int | None = None,
         label: str | None = None,
         signature: str = "serving_default",
-        timeout: float = 10,
+        timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
         """Run a signature of a model; arguments, result and errors as for `RestClient.predict`."""
         known = self._signature(model, version, label, signature, timeout)
@@ -70,7 +78,7 @@ class GrpcClient:
         answer = self._call(f"{_PREDICTION}/Predict", request, messages.PredictResponse, timeout)
         return {name: tensor_proto.to_array(answer.outputs[name]) for name in answer.outputs}
 
-    def status(self, model: str, *, timeout: float = 10) -> list[VersionStatus]:
+    def status(self, model: str, *, timeout: float | None = None) -> list[VersionStatus]:
         """The states of a model's versions, newest first."""
         request = messages.GetModelStatusRequest()
         request.model_spec.name = model
@@ -93,7 +101,7 @@ class GrpcClient:
         *,
         version: int | None = None,
         label: str | None = None,
-        timeout: float = 10,
+        timeout: float | None = None,
     ) -> Metadata:
         """The signatures of a version, the newest by default."""
         request = messages.GetModelMetadataRequest(metadata_field=["signature_def"])
@@ -108,6 +116,10 @@ class GrpcClient:
             {name: _signature(d) for name, d in definitions.signature_def.items()},
         )
 
+    def signatures(self, model: str, *, version: int | None = None) -> dict[str, dict[str, Any]]:
+        """A version's signatures as plain data: name → inputs, outputs → name → dtype, shape."""
+        return describe(self.metadata(model, version=version))
+
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
@@ -119,7 +131,7 @@ class GrpcClient:
         self.close()
 
     def _signature(
-        self, model: str, version: int | None, label: str | None, name: str, timeout: float
+        self, model: str, version: int | None, label: str | None, name: str, timeout: float | None
     ) -> Signature | None:
         key = (model, version, label)
         if key not in self._signatures or name not in self._signatures[key].signatures:
@@ -128,9 +140,10 @@ class GrpcClient:
             )
         return self._signatures[key].signatures.get(name)
 
-    def _call(self, method: str, request: Any, answer: Any, timeout: float) -> Any:
+    def _call(self, method: str, request: Any, answer: Any, timeout: float | None) -> Any:
         import grpc
 
+        timeout = self._timeout if timeout is None else timeout
         call = self._channel.unary_unary(
             method,
             request_serializer=lambda message: message.SerializeToString(),

@@ -18,6 +18,7 @@ from serving.client.answers import (
     TensorInfo,
     VersionStatus,
     cast,
+    describe,
 )
 from serving.errors import RequestFailed, ServerUnreachable
 
@@ -32,18 +33,26 @@ class RestClient:
     """A model server's REST address. Use it as a context manager, or `close` it.
 
     Args:
-        address: `host:port`, or a URL where the server stands behind TLS or a path.
+        host: its name, with `https://` before it where the server stands behind TLS.
+        port: of the REST API.
+        timeout: seconds to wait for an answer.
         headers: sent with every request, an API key for instance.
     """
 
     def __init__(
-        self, address: str = "localhost:8501", *, headers: Mapping[str, str] | None = None
+        self,
+        host: str = "localhost",
+        port: int = 8501,
+        *,
+        timeout: float = 10,
+        headers: Mapping[str, str] | None = None,
     ):
         import httpx  # a fifth of a second that `import serving.client` need not wait for
 
-        self.address = address
-        base = address if "://" in address else f"http://{address}"
+        self.address = f"{host}:{port}"
+        base = self.address if "://" in host else f"http://{self.address}"
         self._http = httpx.Client(base_url=base, headers=dict(headers or {}))
+        self._timeout = timeout
         self._signatures: dict[tuple, Metadata] = {}
 
     def predict(
@@ -54,7 +63,7 @@ class RestClient:
         version: int | None = None,
         label: str | None = None,
         signature: str = "serving_default",
-        timeout: float = 10,
+        timeout: float | None = None,
     ) -> dict[str, np.ndarray]:
         """Run a signature of a model.
 
@@ -63,7 +72,7 @@ class RestClient:
             inputs: arrays or nested lists by input name, the batch first; strings as str or bytes.
             version, label: which version; the newest by default.
             signature: its name.
-            timeout: seconds to wait for the answer.
+            timeout: seconds to wait for the answer; the client's own by default.
 
         Returns:
             Arrays by output name; strings as object arrays of bytes.
@@ -86,7 +95,7 @@ class RestClient:
             answer = {next(iter(known.outputs)): answer}
         return {name: _from_json(value, known.outputs.get(name)) for name, value in answer.items()}
 
-    def status(self, model: str, *, timeout: float = 10) -> list[VersionStatus]:
+    def status(self, model: str, *, timeout: float | None = None) -> list[VersionStatus]:
         """The states of a model's versions, newest first."""
         answer = self._ask("GET", _target(model), timeout)
         return [
@@ -105,7 +114,7 @@ class RestClient:
         *,
         version: int | None = None,
         label: str | None = None,
-        timeout: float = 10,
+        timeout: float | None = None,
     ) -> Metadata:
         """The signatures of a version, the newest by default."""
         answer = self._ask("GET", f"{_target(model, version, label)}/metadata", timeout)
@@ -115,6 +124,10 @@ class RestClient:
             int(answer["model_spec"]["version"]),
             {name: _signature(definition) for name, definition in signatures.items()},
         )
+
+    def signatures(self, model: str, *, version: int | None = None) -> dict[str, dict[str, Any]]:
+        """A version's signatures as plain data: name → inputs, outputs → name → dtype, shape."""
+        return describe(self.metadata(model, version=version))
 
     def close(self) -> None:
         """Close the connections."""
@@ -127,7 +140,7 @@ class RestClient:
         self.close()
 
     def _signature(
-        self, model: str, version: int | None, label: str | None, name: str, timeout: float
+        self, model: str, version: int | None, label: str | None, name: str, timeout: float | None
     ) -> Signature | None:
         key = (model, version, label)
         if key not in self._signatures or name not in self._signatures[key].signatures:
@@ -136,9 +149,10 @@ class RestClient:
             )
         return self._signatures[key].signatures.get(name)
 
-    def _ask(self, method: str, path: str, timeout: float, body: Any = None) -> Any:
+    def _ask(self, method: str, path: str, timeout: float | None, body: Any = None) -> Any:
         import httpx
 
+        timeout = self._timeout if timeout is None else timeout
         content = None if body is None else json.dumps(body).encode()
         try:
             response = self._http.request(method, path, content=content, timeout=timeout)

@@ -13,6 +13,14 @@ from serving.errors import ConfigError
 Message = TypeVar("Message")
 
 
+class MissingFile(ConfigError):
+    """A configuration file that is not there."""
+
+    def __init__(self, path: Path):
+        super().__init__(f"Configuration file {path} does not exist: `zoo config` writes it.")
+        self.path = path
+
+
 class BrokenText(ConfigError):
     """A file that is not a text message of the expected type.
 
@@ -20,7 +28,7 @@ class BrokenText(ConfigError):
     """
 
     def __init__(self, path: Path, type_name: str, error: text_format.ParseError):
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()).replace(" : ", ": ", 1)
         super().__init__(f"{path} is not a valid {type_name.rpartition('.')[2]} file: {reason}")
         self.native = f"Error parsing text-format {type_name}: {reason}"
         self.path = path
@@ -34,6 +42,8 @@ def read(path: Path, kind: type[Message]) -> Message:
     """
     try:
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise MissingFile(path) from error
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
         raise ConfigError(f"Configuration file {path} cannot be read: {reason}.") from error

@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from serving.config.models import ModelConfig, VersionPolicy, check_base_path, read_models
-from serving.config.store import store_models
-from serving.config.text import BrokenText, read_batching, read_monitoring
-from serving.errors import ConfigError, StartError
+from serving.config.store import BATCHING_FILE, MODELS_FILE, MONITORING_FILE, store_models
+from serving.config.text import BrokenText, MissingFile, read_batching, read_monitoring
+from serving.errors import ConfigError, PortInUse, StartError
 from serving.server.flags import Flags, inert, parse, usage
 from zoo.errors import ZooError
 
@@ -24,6 +24,7 @@ NATIVE_FAILURE = 255  # what tensorflow_model_server exits with where it cannot 
 def run(
     store: Path | str,
     *,
+    config: Path | str | None = None,
     rest_port: int | None = 8501,
     grpc_port: int | None = 8500,
     host: str = "0.0.0.0",  # noqa: S104 — a model server is there for other machines
@@ -31,38 +32,46 @@ def run(
     poll_seconds: int = 1,
     flags: Flags | None = None,
 ) -> None:
-    """Serve every model of a store until SIGTERM or SIGINT.
+    """Serve every model of a store, or those of a configuration, until SIGTERM or SIGINT.
 
     New models and new versions are picked up while it runs, removed ones are unloaded.
 
     Args:
         store: holds NAME/VERSION folders.
+        config: a folder that `serving.config.write` wrote. Its models.config, read again whenever
+            it changes, then says what is served and in which versions.
         rest_port, grpc_port: where to listen; None for not at all, 0 for any free port.
         latest: how many of each model's newest versions to serve; all of them by default, so that
             any can be asked for by number.
-        poll_seconds: between two looks at the store.
+        poll_seconds: between two looks at the store and the configuration.
         flags: everything else, as TensorFlow Serving calls it.
 
     Raises:
-        ConfigError: the store cannot be read.
+        ConfigError: the store or the configuration cannot be read.
         StartError: a port is in use.
     """
     from serving.server.server import Plan, serve
 
-    policy = VersionPolicy("all") if latest is None else VersionPolicy("latest", count=latest)
     flags = replace(flags or Flags(), file_system_poll_wait_seconds=poll_seconds)
+    if config is not None:
+        folder = Path(config)
+        flags = replace(
+            flags,
+            enable_batching=True,
+            batching_parameters_file=str(folder / BATCHING_FILE),
+            monitoring_config_file=str(folder / MONITORING_FILE),
+        )
+        _check_files(flags)
     _log_to_stderr()
     _warn_of_inert(flags)
-    serve(
-        Plan(
-            flags,
-            lambda: store_models(Path(store), policy),
-            rest_port,
-            grpc_port,
-            host,
-            strict=False,
-        )
-    )
+    policy = VersionPolicy("all") if latest is None else VersionPolicy("latest", count=latest)
+
+    def list_models() -> Sequence[ModelConfig]:
+        if config is not None:
+            return read_models(Path(config) / MODELS_FILE)
+        return store_models(Path(store), policy)
+
+    serve(Plan(flags, list_models, rest_port, grpc_port, host, strict=False))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -85,11 +94,14 @@ def main(arguments: Sequence[str]) -> int:
     except BrokenText as error:
         log.error("%s", error.native)
         return _failed(f"INVALID_ARGUMENT: Invalid protobuf file: '{error.path}'", NATIVE_FAILURE)
+    except MissingFile as error:
+        return _failed(f"NOT_FOUND: {error.path}; No such file or directory", NATIVE_FAILURE)
     except ConfigError as error:
         return _failed(f"INVALID_ARGUMENT: {error}", NATIVE_FAILURE)
+    except PortInUse as error:
+        return _failed(f"UNKNOWN: {error}", error.exit_code)
     except StartError as error:
-        in_use = str(error).startswith("Port ")
-        return _failed(f"UNKNOWN: {error}", 1 if in_use else NATIVE_FAILURE)
+        return _failed(f"UNKNOWN: {error}", NATIVE_FAILURE)
     return 0
 
 
@@ -125,8 +137,6 @@ def _model_list(flags: Flags) -> Callable[[], Sequence[ModelConfig]]:
     """What the source asks at each poll: the config file's models, or the one of the flags."""
     if flags.model_config_file:
         path = Path(flags.model_config_file)
-        if not path.exists():
-            raise ConfigError(f"{path}; No such file or directory")
         models = read_models(path)
         if flags.model_config_file_poll_wait_seconds > 0:
             return lambda: read_models(path)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import uvicorn
 
-from serving.errors import StartError
+from serving.errors import PortInUse, StartError
 from serving.server.rest.app import RestApp
 
 # A keep-alive client that is idle when the server drains may be about to send: its connection is
@@ -21,7 +21,7 @@ def claim(host: str, port: int, what: str) -> socket.socket:
     """A TCP socket bound to the port and not yet listening, so that clients are still refused.
 
     Raises:
-        StartError: the port is in use, or may not be used.
+        PortInUse: the port is in use, or may not be used.
     """
     found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -29,11 +29,7 @@ def claim(host: str, port: int, what: str) -> socket.socket:
         found.bind((host, port))
     except OSError as error:
         found.close()
-        reason = error.strerror or str(error)
-        raise StartError(
-            f"Port {port} for {what} cannot be used ({reason}): stop what is listening there, or "
-            "choose another port."
-        ) from error
+        raise PortInUse(port, what, error.strerror or str(error)) from error
     return found
 
 

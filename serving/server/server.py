@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from serving.config.models import ModelConfig
-from serving.errors import StartError
+from serving.errors import PortInUse, StartError
 from serving.server.execution import Execution
 from serving.server.flags import Flags
 from serving.server.listen import RestServer, claim
@@ -122,7 +122,7 @@ class _Server:
         try:
             port = server.add_insecure_port(address)
         except RuntimeError as error:
-            raise StartError(f"Port {self._plan.grpc_port} for gRPC cannot be used.") from error
+            raise PortInUse(self._plan.grpc_port, "gRPC", "it was free a moment ago") from error
         await server.start()
         log.info("Running gRPC ModelServer at %s:%d ...", self._plan.host, port)
         return server
