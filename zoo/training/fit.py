@@ -135,6 +135,8 @@ def _fit(
         console.print(f"[yellow]Warning:[/] {sentence}")
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
     batches = training_batches(dataset.train, recipe.batch_size, run.info["seed"], epoch)
+    replicas = placed.num_replicas_in_sync if placed else 1
+    validation = evaluation_batches(dataset.validation, replicas=replicas)
     progress = ProgressLines(console, recipe.epochs, steps)
     done, began = len(history.rows), time.perf_counter()
     with _locked(run), _recorded_ending(run, progress), _sigterm_interrupts():
@@ -144,7 +146,7 @@ def _fit(
         if not done or not _stopped_early(history, recipe):
             model.fit(
                 batches,
-                validation_data=evaluation_batches(dataset.validation),
+                validation_data=validation,
                 epochs=recipe.epochs,
                 initial_epoch=done,
                 shuffle=False,  # the pipeline has its own order

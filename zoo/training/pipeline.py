@@ -43,10 +43,16 @@ def training_batches(
     return batches.apply(tf.data.experimental.assert_cardinality(steps)).prefetch(tf.data.AUTOTUNE)
 
 
-def evaluation_batches(split: Split, batch_size: int = 512) -> tf.data.Dataset:
-    """All examples in order, cached after the first pass."""
-    batches = tf.data.Dataset.from_tensor_slices((_on_host(split.x), _on_host(split.y)))
-    return batches.batch(batch_size).cache().prefetch(tf.data.AUTOTUNE)
+def evaluation_batches(split: Split, batch_size: int = 512, replicas: int = 1) -> tf.data.Dataset:
+    """The examples in order, cached after the first pass.
+
+    With Keras 3 under a mirrored strategy, replicas that get unequal parts of a batch end
+    evaluation with an error; so up to `replicas - 1` examples at the end are left out there.
+    """
+    count = len(split.x) - len(split.x) % replicas
+    arrays = _on_host(split.x[:count]), _on_host(split.y[:count])
+    batches = tf.data.Dataset.from_tensor_slices(arrays).batch(batch_size * replicas)
+    return batches.cache().prefetch(tf.data.AUTOTUNE)
 
 
 def _on_host(array: np.ndarray) -> tf.Tensor:
