@@ -11,13 +11,13 @@ import numpy as np
 class DType:
     """One tensor element type.
 
-    `field` is the typed list of TensorProto that carries it, "" where only `tensor_content` can.
+    `field` is the typed list of TensorProto that carries it.
     """
 
     number: int
     name: str
     numpy: np.dtype | None
-    field: str = ""
+    field: str
 
 
 def _bfloat16() -> np.dtype | None:
@@ -36,12 +36,12 @@ _TABLE = [
     DType(5, "int16", np.dtype(np.int16), "int_val"),
     DType(6, "int8", np.dtype(np.int8), "int_val"),
     DType(7, "string", np.dtype(object), "string_val"),
-    DType(8, "complex64", np.dtype(np.complex64)),
+    DType(8, "complex64", np.dtype(np.complex64), "scomplex_val"),
     DType(9, "int64", np.dtype(np.int64), "int64_val"),
     DType(10, "bool", np.dtype(bool), "bool_val"),
     DType(14, "bfloat16", _bfloat16(), "half_val"),
     DType(17, "uint16", np.dtype(np.uint16), "int_val"),
-    DType(18, "complex128", np.dtype(np.complex128)),
+    DType(18, "complex128", np.dtype(np.complex128), "dcomplex_val"),
     DType(19, "half", np.dtype(np.float16), "half_val"),
     DType(22, "uint32", np.dtype(np.uint32), "uint32_val"),
     DType(23, "uint64", np.dtype(np.uint64), "uint64_val"),

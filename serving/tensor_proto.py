@@ -14,7 +14,8 @@ import numpy as np
 
 from serving import dtypes
 
-MAX_ELEMENTS = 1 << 31  # a shape may ask for more memory than the request itself carries
+# A short list of values stands for a tensor of any size: a small request could fill the memory.
+MAX_EXPANDED_BYTES = 1 << 28
 
 
 class BadTensor(ValueError):
@@ -34,8 +35,6 @@ def to_array(proto: Any) -> np.ndarray:
     if any(size < 0 for size in shape):
         raise BadTensor(f"shape {shape} has a negative dimension")
     count = math.prod(shape)
-    if count > MAX_ELEMENTS:
-        raise BadTensor(f"shape {shape} is too large")
     content = proto.tensor_content
     if content and dtype is not dtypes.STRING:
         if len(content) != count * dtype.numpy.itemsize:
@@ -43,12 +42,15 @@ def to_array(proto: Any) -> np.ndarray:
         return np.frombuffer(content, dtype.numpy).reshape(shape)
     if content:
         return _strings_from_content(content, count).reshape(shape)
-    if not dtype.field:
-        raise BadTensor(f"type {dtype.name} is only read from tensor_content")
+    if count * dtype.numpy.itemsize > MAX_EXPANDED_BYTES:
+        raise BadTensor(f"shape {shape} is too large")
     return _from_values(getattr(proto, dtype.field), dtype, count).reshape(shape)
 
 
 def _from_values(values: Any, dtype: dtypes.DType, count: int) -> np.ndarray:
+    if dtype.numpy.kind == "c":  # real and imaginary parts by turns
+        values = np.array(values[: len(values) // 2 * 2], dtype.numpy.type().real.dtype)
+        values = values.view(dtype.numpy)
     given = min(len(values), count)
     if dtype is dtypes.STRING:
         array = np.full(count, b"", dtype.numpy)
@@ -106,10 +108,13 @@ def fill(proto: Any, array: np.ndarray, *, as_content: bool = False) -> None:
         proto.tensor_shape.SetInParent()
     if dtype is dtypes.STRING:
         proto.string_val.extend(as_bytes(value) for value in array.ravel().tolist())
-    elif as_content or not dtype.field:
+    elif as_content:
         proto.tensor_content = np.ascontiguousarray(array).tobytes()
     elif dtype.field == "half_val":
         proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
+    elif dtype.numpy.kind == "c":
+        parts = np.ascontiguousarray(array).ravel().view(array.real.dtype)
+        getattr(proto, dtype.field).extend(parts.tolist())
     else:
         getattr(proto, dtype.field).extend(array.ravel().tolist())
 

@@ -21,6 +21,7 @@ from serving.client.answers import (
     describe,
 )
 from serving.errors import RequestFailed, ServerUnreachable
+from serving.tensor_proto import as_bytes
 
 _CODES = {
     400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
@@ -163,7 +164,8 @@ class RestClient:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise ServerUnreachable(self.address, str(error)) from None
         try:
-            answer = response.json()
+            # A server may send strings that are not UTF-8: their bytes are kept.
+            answer = json.loads(response.content.decode("utf-8", "surrogateescape"))
         except ValueError:
             answer = None
         if response.status_code != 200 or not isinstance(answer, dict):
@@ -223,5 +225,5 @@ def _string_array(value: Any) -> np.ndarray:
         for index, part in enumerate(parts):
             array[index] = part[()] if part.ndim == 0 else part
         return array
-    data = base64.b64decode(value["b64"]) if isinstance(value, dict) else value.encode()
+    data = base64.b64decode(value["b64"]) if isinstance(value, dict) else as_bytes(value)
     return np.array(data, object)
