@@ -8,20 +8,23 @@ from typing import Annotated, Optional
 import typer
 
 from zoo.cli.publish import Store
+from zoo.errors import InvalidOption
 
 
 def serve(
     store: Store = Path("store"),
     rest_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8501,
     grpc_port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8500,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104
     config: Annotated[
         Optional[Path],  # noqa: UP045
-        typer.Option(help="Folder of zoo config; default: every model of the store."),
+        typer.Option(help="Folder of zoo config; default: every model and version of the store."),
     ] = None,
     container: Annotated[
-        bool, typer.Option(help="Run the tensorflow/serving container on the same store.")
+        bool,
+        typer.Option("--container", help="Run the tensorflow/serving container on the same files."),
     ] = False,
-) -> None:
+) -> int:
     """Serve the store over REST and gRPC until Ctrl-C.
 
     New models and versions in the store are taken up while running.
@@ -34,4 +37,15 @@ def serve(
 
       zoo config && zoo serve --config config --container
     """
-    raise NotImplementedError
+    if container:
+        if config is None:
+            raise InvalidOption(
+                "--container needs --config, the folder that zoo config wrote for this store."
+            )
+        from serving import container as docker
+
+        return docker.run(store, config, rest_port, grpc_port)
+    from serving import server
+
+    server.run(store, config=config, rest_port=rest_port, grpc_port=grpc_port, host=host)
+    return 0

@@ -112,12 +112,22 @@ def show(run: Run, as_json: bool) -> None:
     if as_json:
         output.json_lines({"run": str(run.folder), **metrics})
         return
-    seconds = f"{metrics['seconds']:.0f} s"
+    splits = metrics["validation"], metrics["test"]
     output.table(
         (f"{run.model} on {run.info['dataset']}", "validation", "test"),
-        [(name, metrics["validation"][name], value) for name, value in metrics["test"].items()],
+        [
+            (name, *(_with_interval(split, name) for split in splits))
+            for name in metrics["test"]
+            if name != "accuracy_interval"
+        ],
     )
+    seconds = f"{metrics['seconds']:.0f} s"
     typer.echo(f"{metrics['parameters']:,} parameters, {seconds}, {run.folder}")
+
+
+def _with_interval(metrics: dict[str, float], name: str) -> str:
+    interval = metrics.get(f"{name}_interval")
+    return f"{metrics[name]:.4f}" + (f" ± {interval:.4f}" if interval is not None else "")
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
