@@ -203,12 +203,13 @@ def _tensor(info: Mapping[str, Any]) -> TensorInfo:
 def _to_json(array: np.ndarray) -> Any:
     if dtypes.of_array(array) is not dtypes.STRING:
         return array.tolist()
-    if array.ndim:
-        return [_to_json(np.asarray(element, object)) for element in array]
-    value = array.item()
-    if isinstance(value, str):
-        return value
-    return {"b64": base64.b64encode(value).decode()}
+    return _strings_to_json(array.tolist())
+
+
+def _strings_to_json(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_strings_to_json(element) for element in value]
+    return value if isinstance(value, str) else {"b64": base64.b64encode(value).decode()}
 
 
 def _from_json(value: Any, info: TensorInfo | None) -> np.ndarray:

@@ -99,11 +99,12 @@ def _over_lines(name: str, array: np.ndarray, indent: bytes) -> bytes:
     if plain is not None and 0 not in array.shape:
         return _spread(plain, array.ndim, indent)
     if array.ndim == 0:
-        return _element(name, array.item(), indent)
+        return _element(name, array[()], indent)
     if not len(array):
         return b"[]"
     inner = indent + _STEP
-    pieces = [inner + _over_lines(name, np.asarray(element), inner) for element in array]
+    write = _over_lines if array.ndim > 1 else _element
+    pieces = [inner + write(name, element, inner) for element in array]
     return b"[\n" + b",\n".join(pieces) + b"\n" + indent + b"]"
 
 
@@ -142,8 +143,6 @@ def _elements(name: str, value: Any, indent: bytes) -> bytes:
 
 
 def _element(name: str, value: Any, indent: bytes) -> bytes:
-    if isinstance(value, np.ndarray):
-        value = value.item()
     if isinstance(value, bytes):
         if name.endswith("_bytes"):
             inner = indent + _STEP
