@@ -81,7 +81,7 @@ def _try(version: Path, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> No
         except DataError as error:
             raise InvalidOption(
                 f"Signature {signature!r} fails on a batch of {size}, so the version would not "
-                f"load: {error.__cause__}".splitlines()[0]
+                f"load: {reason(error.__cause__)}."
             ) from error
         if signature.startswith("predict_") and "probabilities" in outputs:
             sums = outputs["probabilities"].sum(axis=-1)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import DataError, InvalidOption, StoreError
 
+from .store import reason
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -28,9 +30,7 @@ def load(version: Path | str) -> dict[str, Signature]:
     try:
         loaded = tf.saved_model.load(str(version))
     except (OSError, ValueError, tf.errors.OpError) as error:
-        raise StoreError(
-            f"{version} holds no readable SavedModel: {str(error).splitlines()[0]}"
-        ) from error
+        raise StoreError(f"{version} holds no readable SavedModel: {reason(error)}.") from error
     return {name: _callable(name, function, loaded) for name, function in loaded.signatures.items()}
 
 
@@ -49,8 +49,9 @@ def _callable(name: str, function: Any, owner: Any) -> Signature:
             tensors = {key: tf.constant(values[key], specs[key].dtype) for key in specs}
             return {key: value.numpy() for key, value in function(**tensors).items()}
         except (ValueError, TypeError, tf.errors.OpError) as error:
-            first = str(error).splitlines()[0]
-            raise DataError(f"Signature {name!r} cannot take these values: {first}") from error
+            raise DataError(
+                f"Signature {name!r} cannot take these values: {reason(error)}."
+            ) from error
 
     call.__name__ = name
     call.owner = owner  # a signature holds its variables weakly

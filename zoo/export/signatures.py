@@ -123,9 +123,10 @@ def _input_specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
 def _serving_default(model: keras.Model) -> Callable[..., dict[str, tf.Tensor]]:
     """tf.function from the model's inputs, as keywords, to its outputs, by name."""
     names, structure = output_names(model), getattr(model, "_inputs_struct", None)
+    specs = _input_specs(model)
 
     def serving_default(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        flat = [tensors[name] for name in _input_names(model)]
+        flat = [_checked(tensors[name], spec) for name, spec in specs.items()]
         arguments = flat[0] if structure is None else keras.tree.pack_sequence_as(structure, flat)
         result = model(arguments, training=False)
         if isinstance(result, dict):
@@ -133,6 +134,16 @@ def _serving_default(model: keras.Model) -> Callable[..., dict[str, tf.Tensor]]:
         return dict(zip(names, keras.tree.flatten(result), strict=True))
 
     return tf.function(serving_default, autograph=False)
+
+
+def _checked(tensor: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+    """The tensor of a request, once its shape is known to fit.
+
+    A server feeds tensors of any shape. Some kernels abort the whole process for a wrong rank
+    (oneDNN's convolution: "Check failed: index < num_total_dims"): one request would end the
+    server. This op refuses it with InvalidArgument first.
+    """
+    return tf.ensure_shape(tensor, spec.shape)
 
 
 def _raw_signature(
@@ -149,8 +160,11 @@ def _raw_signature(
     _check_output(model, dataset)
     (tensor,), (output,) = model.inputs, output_names(model)
 
+    spec = kind.raw_spec()
+    spec = tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, name=kind.input_name)
+
     def predict(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        prepared = preprocessing(raw[kind.input_name])
+        prepared = preprocessing(_checked(raw[kind.input_name], spec))
         if not tf.TensorShape(tensor.shape).is_compatible_with(prepared.shape):
             raise ShapeError(
                 f"Model {model.name!r} takes {tensor.name} of shape {tuple(tensor.shape)} and the "
@@ -161,8 +175,6 @@ def _raw_signature(
         return answer(serve(**{tensor.name: prepared})[output], dataset.task)
 
     predict.__name__ = kind.signature
-    spec = kind.raw_spec()
-    spec = tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, name=kind.input_name)
     return tf.function(predict, autograph=False).get_concrete_function(**{kind.input_name: spec})
 
 

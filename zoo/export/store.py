@@ -17,6 +17,8 @@ from zoo.errors import InvalidOption, StoreError
 # line of models.config: letters that need no quoting in any of them. A leading dot hides a folder.
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 LONGEST_NAME = 128
+# "{{node …}} /path/of/a/file; No space left on device [Op:SaveV2]"
+TENSORFLOW_ERROR = re.compile(r"(?:\{\{.*?\}\} )?(?:/\S+; )?(.*?)(?: \[Op:.*)?")
 # TensorFlow Serving reads a version with safe_strto64.
 LARGEST_VERSION = 2**63 - 1
 
@@ -87,9 +89,10 @@ def readable(path: Path) -> Iterator[None]:
 
 def reason(error: BaseException) -> str:
     """What went wrong in the words of the operating system or TensorFlow, without the paths."""
-    text = getattr(error, "strerror", None) or str(error).split("\n")[0]
-    # TensorFlow: "{{node …}} /path/of/a/file; No space left on device [Op:SaveV2]"
-    return text.rpartition("; ")[2].partition(" [Op:")[0].rstrip(".")
+    text = getattr(error, "strerror", None) or str(error)
+    lines = text.partition("\n\t [[")[0].splitlines() or [""]
+    line = lines[-1] if lines[0] == "Graph execution error:" else lines[0]
+    return TENSORFLOW_ERROR.fullmatch(line)[1].rstrip(". ")
 
 
 def _versions(folder: Path) -> list[int]:

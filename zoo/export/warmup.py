@@ -42,16 +42,16 @@ def requests(
 
 def check_batch_sizes(batch_sizes: Sequence[int], signatures: int = 1) -> list[int]:
     """The batch sizes ascending, each once; InvalidOption if one is no positive whole number."""
-    sizes = sorted(set(batch_sizes))
-    for size in sizes:
+    for size in batch_sizes:
         if not isinstance(size, (int, np.integer)) or isinstance(size, bool) or size < 1:
             raise InvalidOption(f"Warmup batch size {size!r} is not a whole number above 0.")
+    sizes = sorted({int(size) for size in batch_sizes})
     if len(sizes) * signatures > MOST_RECORDS:
         raise InvalidOption(
             f"{len(sizes)} warmup batch sizes for {signatures} signatures make more than "
             f"{MOST_RECORDS} records, which TensorFlow Serving refuses: give fewer sizes."
         )
-    return [int(size) for size in sizes]
+    return sizes
 
 
 def write(version: Path, model_name: str, batches: Sequence[tuple[str, Batch]]) -> None:

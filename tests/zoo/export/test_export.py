@@ -9,9 +9,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2
 
 from zoo import export
-from zoo.errors import InvalidOption, ShapeError, StoreError
+from zoo.errors import DataError, InvalidOption, ShapeError, StoreError
 
 from .conftest import functional, graph_ops
 
@@ -151,6 +152,23 @@ def test_the_graph_runs_in_a_session(request, tmp_path, model, data):
             np.testing.assert_allclose(call(values)[0], expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(8, 8, 1), (2, 8, 8), (1, 8, 8, 3), (1, 4, 16, 1), (8,), ()])
+def test_a_wrong_shape_does_not_end_the_server(tmp_path, image_model, shape):
+    """A session's raw callable checks nothing, and oneDNN aborts a process for a wrong rank."""
+    version = export.export(image_model, tmp_path, "images")
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(version))
+        signature = meta_graph.signature_def["serving_default"]
+        options = config_pb2.CallableOptions(
+            feed=[signature.inputs["image"].name],
+            fetch=[signature.outputs["probabilities"].name],
+        )
+        call = session._make_callable_from_options(options)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="expected shape"):
+            call(np.zeros(shape, np.float32))
+        assert call(np.zeros((2, 8, 8, 1), np.float32))[0].shape == (2, 3)
+
+
 def test_no_op_that_a_plain_server_lacks(tmp_path, images, image_model, texts, text_model):
     for data, model in ((images, image_model), (texts, text_model)):
         ops = graph_ops(export.export(model, tmp_path, model.name, dataset=data))
@@ -231,6 +249,14 @@ def test_data_sets_that_do_not_fit(tmp_path, images, coins, table, coin_model, w
     assert export.models(tmp_path) == []
 
 
+def test_preprocessing_that_makes_another_shape(tmp_path, images):
+    x = keras.Input((4,), name="x")
+    model = functional(x, layers.Dense(3, activation="softmax", name="y")(x), "other")
+    text = refused(model, tmp_path, "other", dataset=images, error=ShapeError)
+    assert "takes x of shape (None, 4)" in text
+    assert "(None, 8, 8, 1)" in text
+
+
 def test_logits_are_not_published_as_probabilities(tmp_path, images):
     image = keras.Input((8, 8, 1), name="image")
     model = functional(image, layers.Dense(3)(layers.Flatten()(image)), "logits")
@@ -255,9 +281,9 @@ def test_loaded_signatures_explain_wrong_values(tmp_path, coin_model):
     serve = export.load(export.export(coin_model, tmp_path, "coins"))["serving_default"]
     with pytest.raises(InvalidOption, match="takes features and was given image"):
         serve(image=[[0]])
-    with pytest.raises(export.loading.DataError, match="serving_default"):
+    with pytest.raises(DataError, match="serving_default"):
         serve(features=["text"])
-    with pytest.raises(export.loading.DataError, match="serving_default"):
+    with pytest.raises(DataError, match=r"\[1,2\] is not compatible with expected shape"):
         serve(features=[[1.0, 2.0]])
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from zoo import export
 from zoo.errors import InvalidOption, StoreError
 from zoo.export.publish import staging
-from zoo.export.store import LARGEST_VERSION, is_version, next_version
+from zoo.export.store import LARGEST_VERSION, is_version, next_version, reason
 
 
 @contextmanager
@@ -139,6 +139,20 @@ def test_a_model_that_is_a_file(tmp_path):
     with pytest.raises(StoreError, match="Not a directory") as error:
         export.versions(tmp_path, "cnn")
     assert one_sentence(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (OSError(28, "No space left on device", "/a/b"), "No space left on device"),
+        (ValueError("{{function_node f}} /a/b.tmp; File too large [Op:SaveV2]"), "File too large"),
+        (ValueError("Shapes differ; (2,) and (3,).\nmore"), "Shapes differ; (2,) and (3,)"),
+        (ValueError("Graph execution error:\n\nat\nNo PNG.\n\t [[{{node x}}]] [Op:f]"), "No PNG"),
+        (ValueError(""), ""),
+    ],
+)
+def test_reasons_are_words_without_paths(error, text):
+    assert reason(error) == text
 
 
 def test_importing_the_package_loads_no_framework():

@@ -79,7 +79,7 @@ def test_no_sizes_no_file(tmp_path, coin_model):
     assert list(warmup.read(version)) == []
 
 
-@pytest.mark.parametrize("sizes", [(0,), (-1,), (1.5,), ("1",), (True,), range(1, 1002)])
+@pytest.mark.parametrize("sizes", [(0,), (-1,), (1.5,), ("1",), (True,), (1, "2"), range(1, 1002)])
 def test_sizes_that_make_no_sense(tmp_path, coin_model, sizes):
     with pytest.raises(InvalidOption, match=r"[Ww]armup batch size"):
         export.export(coin_model, tmp_path, "m", warmup_batch_sizes=sizes)
