@@ -149,7 +149,12 @@ def _reason(wheel: Wheel, errors: str, code: int) -> str:
         )
     if says("No module named pip"):
         return f"{sys.executable} has no pip; run {sys.executable} -m ensurepip first."
-    if says("IncompleteRead", "Connection broken", "Read timed out", "ConnectionReset"):
+    if says("No matching distribution", "Could not find a version", "Max retries", "NewConnection"):
+        return (
+            "the package index cannot be reached, or does not offer it; check the network "
+            "and pip's settings, and try again."
+        )
+    if says("IncompleteRead", "incomplete-download", "Connection broken:", "Read timed out"):
         return "the connection broke while it was coming in; try again."
     if says("do not match the hashes"):
         # Older pips notice a cut connection only by the hash.
@@ -157,12 +162,10 @@ def _reason(wheel: Wheel, errors: str, code: int) -> str:
             "what came in has not the pinned sha256 and was thrown away; the connection was cut, "
             "so try again, or the index or proxy that pip uses offers another file."
         )
-    if says("No matching distribution", "Could not find a version", "Max retries", "NewConnection"):
-        return (
-            "the package index cannot be reached, or does not offer it; check the network "
-            "and pip's settings, and try again."
-        )
     if code < 0:
         return f"pip was ended by signal {-code}; try again."
-    last = [line for line in errors.splitlines() if line.strip()][-1:] or [f"exit status {code}"]
-    return f"pip failed ({last[0].strip().removeprefix('ERROR: ').rstrip('.')})."
+    # pip's own summary: "ERROR: …", or "× …" in its newer form; else whatever came last.
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    summaries = [line for line in lines if line.startswith(("ERROR: ", "× "))]
+    last = [f"exit status {code}", *lines[-1:], *summaries][-1]
+    return f"pip failed ({last.removeprefix('ERROR: ').removeprefix('× ').rstrip('.')})."
