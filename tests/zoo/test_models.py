@@ -19,7 +19,11 @@ from zoo.export import export, load
 # Parameters with default arguments, then changed arguments with their parameters.
 TABLE = {
     "cnn": (225_034, {"input_shape": (32, 32, 3), "num_classes": 5, "filters": (8,)}, 231_397),
-    "cnn_small": (54_410, {"input_shape": (12, 10, 1), "filters": 4, "num_classes": 3}, 283),
+    "cnn_small": (
+        54_410,
+        {"input_shape": (12, 10, 1), "filters": 4, "num_classes": 3, "dropout": 0.2},
+        283,
+    ),
     "dense": (52_650, {"input_shape": (4, 4, 1), "units": (7,), "num_classes": 2}, 135),
     "gru": (4_713, {"bidirectional": True, "units": 8, "dropout": 0.1}, 1_209),
     "lstm": (74_881, {"input_shape": (10, 3), "units": 4, "dense_units": 5}, 159),

@@ -23,6 +23,7 @@ def cnn_small(
     input_shape: tuple[int, int, int] = (28, 28, 1),
     num_classes: int = 10,
     filters: int = 32,
+    dropout: float = 0.0,
     *,
     keras: ModuleType = keras,
 ) -> Model:
@@ -31,6 +32,13 @@ def cnn_small(
     Input `image`: float32 `(batch, height, width, channels)` in [0, 1].
     Output `probabilities`: float32 `(batch, num_classes)`, rows sum to 1.
 
+    Args:
+        input_shape: image height, width and channels.
+        num_classes: classes to tell apart.
+        filters: output channels of the convolution.
+        dropout: rate in front of the softmax; 0 adds no layer.
+        keras: Keras namespace to build with.
+
     Raises:
         ShapeError: the image is smaller than 4 × 4, or a size is not positive.
 
@@ -38,12 +46,15 @@ def cnn_small(
     """
     checks.input_shape(input_shape, "height, width, channels")
     checks.positive(num_classes=num_classes, filters=filters)
+    checks.rate(dropout=dropout)
     _check_room(input_shape, blocks=1)
 
     image = keras.Input(input_shape, name="image")
     x = keras.layers.Conv2D(filters, 3, activation="relu", name="conv")(image)  # (B, H-2, W-2, F)
     x = keras.layers.MaxPooling2D(name="pool")(x)  # (B, (H-2)/2, (W-2)/2, F)
     x = keras.layers.Flatten(name="flatten")(x)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="dropout")(x)
     probabilities = keras.layers.Dense(num_classes, activation="softmax", name="probabilities")(x)
     return keras.Model(image, probabilities, name="cnn_small")
 
