@@ -257,12 +257,20 @@ def test_preprocessing_that_makes_another_shape(tmp_path, images):
     assert "(None, 8, 8, 1)" in text
 
 
-def test_logits_are_not_published_as_probabilities(tmp_path, images):
-    image = keras.Input((8, 8, 1), name="image")
-    model = functional(image, layers.Dense(3)(layers.Flatten()(image)), "logits")
-    assert "softmax" in refused(model, tmp_path, "logits", dataset=images)
-    assert list((tmp_path / "logits").glob(".staging*")) == []
-    assert export.versions(tmp_path, "logits") == []
+def test_logits_are_not_published_as_probabilities(tmp_path, images, coins):
+    for data, units in ((images, 3), (coins, 1)):
+        x = keras.Input(data.train.x.shape[1:], name="x")
+        logits = layers.Dense(units, bias_initializer="ones")(layers.Flatten()(x))
+        model = functional(x, logits, "logits")
+        assert "softmax" in refused(model, tmp_path, "logits", dataset=data)
+        assert list((tmp_path / "logits").glob(".staging*")) == []
+        assert export.versions(tmp_path, "logits") == []
+
+
+def test_weights_that_are_not_numbers(tmp_path, coins, coin_model):
+    broken = keras.models.clone_model(coin_model)
+    broken.set_weights([weight * np.nan for weight in broken.get_weights()])
+    assert "nan" in refused(broken, tmp_path, "broken", dataset=coins)
 
 
 def test_stores_that_cannot_be_written(tmp_path, coin_model):
