@@ -74,5 +74,6 @@ def _sentence(error: typer.TyperException) -> str:
 
 
 def _fail(sentence: str, status: int) -> int:
-    print(f"Error: {sentence}", file=sys.stderr)  # noqa: T201
+    # A server's own words may fill several lines.
+    print(f"Error: {' '.join(sentence.split())}", file=sys.stderr)  # noqa: T201
     return status
