@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 
 @register(
-    recipe=Recipe(dataset="mnist", epochs=12, batch_size=128, learning_rate=2e-3, schedule="cosine")
+    recipe=Recipe(
+        dataset="mnist",
+        epochs=12,
+        batch_size=128,
+        learning_rate=2e-3,
+        schedule="cosine",
+        arguments={"dropout": 0.3},
+    )
 )
 def cnn_small(
     input_shape: tuple[int, int, int] = (28, 28, 1),
