@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import socket
+import struct
 from collections.abc import Iterator
 
 import uvicorn
@@ -15,6 +17,9 @@ from serving.server.rest.app import RestApp
 # A keep-alive client that is idle when the server drains may be about to send: its connection is
 # left open this long, and what it still sends is answered with `Connection: close`.
 DRAIN_SECONDS = 0.3
+ADMIT_SECONDS = 0.05  # for the event loop to accept the connections that were already made
+
+_SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the socket module does not name it
 
 
 def claim(host: str, port: int, what: str) -> socket.socket:
@@ -31,6 +36,20 @@ def claim(host: str, port: int, what: str) -> socket.socket:
         found.close()
         raise PortInUse(port, what, error.strerror or str(error)) from error
     return found
+
+
+def _admit_no_more(listener: socket.socket) -> None:
+    """Let the kernel drop new connection attempts while those that it completed are accepted.
+
+    Closing a listener resets the connections that wait in its queue, and a client may have sent a
+    request on one. A packet filter that drops everything (one instruction: return 0) keeps the
+    queue from being filled again; a client's next try finds the port closed.
+    """
+    return_nothing = struct.pack("HBBI", 0x06, 0, 0, 0)  # struct sock_filter {BPF_RET | BPF_K, 0}
+    instruction = ctypes.create_string_buffer(return_nothing)
+    program = struct.pack("HP", 1, ctypes.addressof(instruction))  # struct sock_fprog
+    with contextlib.suppress(OSError):  # not Linux: then the queue is lost, as it is elsewhere
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 class RestServer(uvicorn.Server):
@@ -67,6 +86,10 @@ class RestServer(uvicorn.Server):
     async def drain(self) -> None:
         """Answer what has been sent, then close; no request that was accepted is lost."""
         self._app.draining = True
+        _admit_no_more(self._listener)
+        await asyncio.sleep(ADMIT_SECONDS)
+        for server in self.servers:
+            server.close()
         await asyncio.sleep(DRAIN_SECONDS)
         self.should_exit = True
         if self._task is not None:
