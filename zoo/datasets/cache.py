@@ -86,10 +86,13 @@ class Cache:
                 f"Cannot read the cached {path} ({error.strerror or error}): remove it, "
                 f"or name another folder in {ENVIRONMENT}."
             ) from error
-        if hashlib.new(algorithm, content, usedforsecurity=False).hexdigest() == digest:
-            return content
-        sys.stderr.write(f"The cached {path} is damaged, so it is made again.\n")
-        return None
+        right = hashlib.new(algorithm, content, usedforsecurity=False).hexdigest() == digest
+        return content if right else None
+
+    def tell_if_damaged(self, name: str) -> None:
+        """Says that a file which `read` did not accept is there all the same."""
+        if (self.folder / name).exists():
+            sys.stderr.write(f"The cached {self.folder / name} is damaged, so it is made again.\n")
 
 
 @contextlib.contextmanager

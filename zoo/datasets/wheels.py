@@ -80,6 +80,7 @@ class Wheel:
             content = cache.read(self.filename, "sha256", self.sha256)
             if content is not None:
                 return content
+            cache.tell_if_damaged(self.filename)
             with reporting(cache.progress, str(self), self.size) as report:
                 _pip_download(self, scratch, report)
             # pip has checked the hash already; what it stored is checked here.

