@@ -14,6 +14,7 @@ import numpy as np
 
 from serving import dtypes
 
+MAX_RANK = 64  # numpy's limit; TensorFlow's is 254
 # A short list of values stands for a tensor of any size: a small request could fill the memory.
 MAX_EXPANDED_BYTES = 1 << 28
 
@@ -32,9 +33,13 @@ def to_array(proto: Any) -> np.ndarray:
     if dtype is None or dtype.numpy is None:
         raise BadTensor(f"type {proto.dtype} is not supported")
     shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+    if len(shape) > MAX_RANK:
+        raise BadTensor(f"{len(shape)} dimensions are more than {MAX_RANK}")
     if any(size < 0 for size in shape):
         raise BadTensor(f"shape {shape} has a negative dimension")
     count = math.prod(shape)
+    if math.prod(size for size in shape if size) > MAX_EXPANDED_BYTES:  # numpy looks past a 0
+        raise BadTensor(f"shape {shape} is too large")
     content = proto.tensor_content
     if content and dtype is not dtypes.STRING:
         if len(content) != count * dtype.numpy.itemsize:

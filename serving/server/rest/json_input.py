@@ -19,6 +19,7 @@ from serving import dtypes
 from serving.server.rest.json_print import printed, type_name
 from serving.server.servable import Signature, TensorSpec
 from serving.server.status import Code, ServingError, invalid
+from serving.tensor_proto import MAX_RANK
 
 Inputs = Mapping[str, TensorSpec]
 
@@ -194,7 +195,7 @@ def _dense(values: list, dtype: dtypes.DType | None) -> np.ndarray | None:
         flat = list(chain.from_iterable(flat))
         kinds = set(map(type, flat))
     convert = _CONVERTERS.get(dtype.name) if dtype else None
-    if convert is None:
+    if convert is None or len(shape) > MAX_RANK:
         return None
     array = convert(flat, kinds)
     return None if array is None else array.reshape(shape)
@@ -259,6 +260,8 @@ def _value_by_value(value: Any, spec: TensorSpec) -> np.ndarray:
         if not first:
             break
         first = first[0]
+    if len(shape) >= MAX_RANK:
+        raise invalid(f"Lists are nested deeper than {MAX_RANK} levels.")
     values: list[Any] = []
     _collect(value, 0, shape, spec, values)
     dtype = spec.dtype.numpy if spec.dtype and spec.dtype.numpy is not None else np.dtype(object)
