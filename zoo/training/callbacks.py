@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from zoo.errors import TrainingDiverged
+from zoo.saving import weights_file
 from zoo.training import checkpoint
 from zoo.training.history import History
 from zoo.training.runs import Run
@@ -72,7 +73,7 @@ class Recorder(keras.callbacks.Callback):
         row["seconds"] = time.perf_counter() - self.began
         self.history.append(epoch + 1, row)
         if self.history.best_epoch == epoch + 1:
-            bare(self.model).save_weights(self.run.folder / "best.weights.h5")
+            self.run.write("best.weights.h5", weights_file(self.model))
         folder = self.run.folder / "checkpoint"
         path = checkpoint.save(self.model, folder, epoch + 1)
         self.run.write("history.csv", self.history.to_csv().encode())
@@ -131,11 +132,6 @@ class ProgressLines(keras.callbacks.Callback):
             highlight=False,
             soft_wrap=True,
         )
-
-
-def bare(model: keras.Model) -> keras.Model:
-    """The same layers without optimizer, whose state would treble a weights file."""
-    return keras.Model(model.inputs, model.outputs, name=model.name)
 
 
 def _numbers(logs: dict[str, Any]) -> str:

@@ -18,8 +18,9 @@ from rich.console import Console
 from zoo import datasets, registry
 from zoo.errors import InvalidOption, RunError, ShapeError, TrainingDiverged, TrainingInterrupted
 from zoo.recipe import Recipe
+from zoo.saving import weights_file
 from zoo.training import checkpoint, evaluation, plots, strategies
-from zoo.training.callbacks import EpochNumber, ProgressLines, Recorder, StopOnNaN, bare
+from zoo.training.callbacks import EpochNumber, ProgressLines, Recorder, StopOnNaN
 from zoo.training.history import History
 from zoo.training.optimizers import make_optimizer
 from zoo.training.pipeline import evaluation_batches, training_batches
@@ -227,8 +228,9 @@ def _finish(
 ) -> None:
     """Weights, metrics and pictures of the last epoch (of the best, with early stopping)."""
     folder, task = run.folder, dataset.task
-    final = bare(model)
-    final.save_weights(folder / "last.weights.h5")
+    # The same layers without optimizer, whose state would treble the file.
+    final = keras.Model(model.inputs, model.outputs, name=model.name)
+    run.write("last.weights.h5", weights_file(final))
     kept = history.best_epoch if run.recipe.early_stopping else len(history.rows)
     if run.recipe.early_stopping:
         final.load_weights(folder / "best.weights.h5")
