@@ -107,6 +107,9 @@ class ProgressLines(keras.callbacks.Callback):
         self.task = self.bar.add_task("", total=self.steps, numbers="")
         self.bar.start()
 
+    def on_train_end(self, logs: Any = None) -> None:
+        self.close()
+
     def close(self) -> None:
         """Gives the terminal back, also after an interrupted training."""
         self.bar.stop()
