@@ -6,6 +6,7 @@ A session callable takes numpy arrays and costs a fraction of a concrete functio
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -122,6 +123,8 @@ class Servable:
         for signature in self.signatures.values():
             signature._callables.clear()  # callables release their handles before the session ends
         self._session.close()
+        self._session = None
+        gc.collect()  # a graph is full of cycles, and the server collects seldom
 
 
 def _signature(key: str, definition: Any) -> Signature:

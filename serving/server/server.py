@@ -14,7 +14,7 @@ from serving.errors import PortInUse, StartError
 from serving.server.execution import Execution
 from serving.server.flags import Flags
 from serving.server.listen import RestServer, claim
-from serving.server.loading import import_tensorflow, make_loader
+from serving.server.loading import calm_collector, import_tensorflow, make_loader
 from serving.server.manager import Manager
 from serving.server.source import Source
 
@@ -51,6 +51,7 @@ def serve(plan: Plan) -> None:
     signal.signal(signal.SIGTERM, _exit_at_once)
     signal.signal(signal.SIGINT, _exit_at_once)
     import_tensorflow()
+    calm_collector()
     import uvloop
 
     loop = uvloop.new_event_loop()
