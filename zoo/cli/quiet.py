@@ -12,6 +12,8 @@ import re
 import sys
 import tempfile
 
+from zoo.errors import InvalidOption
+
 NOTICES = re.compile(
     rb"All log messages before absl|oneDNN custom operations|Could not find cuda drivers"
     rb"|failed call to cuInit.*\(303\)|This TensorFlow binary is optimized"
@@ -20,10 +22,14 @@ NOTICES = re.compile(
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and looks for GPUs, once."""
+    """Imports TensorFlow and Keras and looks for GPUs, once.
+
+    Raises:
+        InvalidOption: KERAS_BACKEND names no backend that is installed.
+    """
     if "tensorflow" in sys.modules:
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as said:
@@ -32,6 +38,7 @@ def load_tensorflow() -> None:
             import tensorflow
 
             tensorflow.config.list_physical_devices()
+            _import_keras()
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
@@ -41,3 +48,13 @@ def load_tensorflow() -> None:
                 if not NOTICES.search(line):
                     sys.stderr.buffer.write(line)
             sys.stderr.flush()
+
+
+def _import_keras() -> None:
+    try:
+        import keras  # noqa: F401 - its backend is chosen and checked on import
+    except (ValueError, ImportError) as error:
+        raise InvalidOption(
+            f"Keras cannot run on the backend {os.environ.get('KERAS_BACKEND', 'tensorflow')!r} "
+            f"({error}): set KERAS_BACKEND=tensorflow, or install that backend."
+        ) from error

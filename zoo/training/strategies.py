@@ -13,6 +13,7 @@ import os
 from collections.abc import Collection
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from zoo.errors import InvalidOption
@@ -35,10 +36,16 @@ def make_strategy(kind: str, replicas: int | None = None) -> tf.distribute.Strat
         raise InvalidOption(f"--replicas goes with --strategy mirrored, not with {kind}.")
     if replicas is not None and replicas < 1:
         raise InvalidOption(f"replicas is {replicas}: it must be at least 1.")
+    if kind != "auto" and keras.backend.backend() != "tensorflow":
+        raise InvalidOption(
+            f"--strategy {kind} is TensorFlow's, and Keras runs on {keras.backend.backend()} here: "
+            "leave it out, or set KERAS_BACKEND=tensorflow."
+        )
     gpus = tf.config.list_physical_devices("GPU")
     if kind == "auto":
         _refuse_several_workers()
-        return tf.distribute.MirroredStrategy() if len(gpus) > 1 else None
+        several = len(gpus) > 1 and keras.backend.backend() == "tensorflow"
+        return tf.distribute.MirroredStrategy() if several else None
     if kind == "one":
         return tf.distribute.OneDeviceStrategy("/GPU:0" if gpus else "/CPU:0")
     if replicas is None:

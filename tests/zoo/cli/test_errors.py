@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -109,3 +112,24 @@ def test_no_server(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
         )[1]
         assert "No model server answers" in said
         assert "zoo serve" in said
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("backend", "arguments", "words"),
+    [
+        ("nothing", [], "KERAS_BACKEND=tensorflow"),
+        ("jax", ["--strategy", "mirrored"], "leave it out"),
+    ],
+)
+def test_backends_that_cannot(backend: str, arguments: list[str], words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "zoo.cli", "train", "gru", *arguments],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: ")
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
