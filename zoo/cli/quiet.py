@@ -22,7 +22,7 @@ NOTICES = re.compile(
 
 
 def load_tensorflow() -> None:
-    """Imports TensorFlow and Keras and looks for GPUs, once.
+    """Imports TensorFlow, with it Keras, and looks for GPUs, once.
 
     Raises:
         InvalidOption: KERAS_BACKEND names no backend that is installed.
@@ -38,7 +38,12 @@ def load_tensorflow() -> None:
             import tensorflow
 
             tensorflow.config.list_physical_devices()
-            _import_keras()
+        except (ValueError, ImportError) as error:  # TensorFlow imports Keras, Keras its backend
+            raise InvalidOption(
+                "Keras cannot be loaded with the backend "
+                f"{os.environ.get('KERAS_BACKEND', 'tensorflow')!r} ({error}): set "
+                "KERAS_BACKEND=tensorflow, or install that backend."
+            ) from error
         finally:
             sys.stderr.flush()
             os.dup2(kept, 2)
@@ -48,13 +53,3 @@ def load_tensorflow() -> None:
                 if not NOTICES.search(line):
                     sys.stderr.buffer.write(line)
             sys.stderr.flush()
-
-
-def _import_keras() -> None:
-    try:
-        import keras  # noqa: F401 - its backend is chosen and checked on import
-    except (ValueError, ImportError) as error:
-        raise InvalidOption(
-            f"Keras cannot run on the backend {os.environ.get('KERAS_BACKEND', 'tensorflow')!r} "
-            f"({error}): set KERAS_BACKEND=tensorflow, or install that backend."
-        ) from error
