@@ -2,6 +2,7 @@
 
 A session callable takes numpy arrays and costs a fraction of a concrete function's call
 (45 µs against 261 µs for a small dense model), because nothing is traced, wrapped or copied.
+On the caller's own thread (see `loading`) it costs less than half of that again.
 """
 
 from __future__ import annotations

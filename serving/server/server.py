@@ -45,7 +45,9 @@ def serve(plan: Plan) -> None:
     """
     ports = [("REST", plan.rest_port), ("gRPC", plan.grpc_port)]
     sockets = {what: claim(plan.host, port, what) for what, port in ports if port is not None}
-    plan.list_models()  # a missing store or a broken file is found before TensorFlow is imported
+    # A missing store or a broken file is found before TensorFlow is imported.
+    if not plan.list_models():
+        log.warning("There is no model to serve yet; waiting for one")
     if "gRPC" in sockets:
         sockets.pop("gRPC").close()  # grpcio binds for itself; this only found out that it can
     signal.signal(signal.SIGTERM, _exit_at_once)
@@ -74,7 +76,7 @@ class _Server:
         self._plan = plan
         self._manager = Manager(
             make_loader(flags),
-            load_threads=max(1, flags.num_load_threads),
+            load_threads=flags.num_load_threads or 2,
             max_retries=flags.max_num_load_retries,
             retry_seconds=flags.load_retry_interval_micros / 1e6,
         )

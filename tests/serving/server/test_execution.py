@@ -1,0 +1,57 @@
+"""Where work runs: short work on the loop, long work on threads, never past its time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+
+from serving.server import execution
+
+
+def test_short_work_moves_to_the_loop_and_back() -> None:
+    async def scenario() -> None:
+        runner = execution.Execution(threads=2)
+        here = threading.get_ident()
+        seconds = 0.0
+
+        def work() -> int:
+            time.sleep(seconds)
+            return threading.get_ident()
+
+        assert await runner.run("kind", 10, work) != here  # nothing is known of it yet
+        assert await runner.run("kind", 10, work) == here
+        assert await runner.run("kind", execution.INLINE_BYTES, work) != here
+        assert await runner.run("other", 10, work) != here
+        seconds = 0.05
+        await runner.run("kind", 10, work)
+        assert await runner.run("kind", 10, work) != here
+        runner.stop()
+
+    asyncio.run(scenario())
+
+
+def test_long_work_times_out_and_leaves_the_loop_free() -> None:
+    async def scenario() -> None:
+        runner = execution.Execution(threads=1)
+        release = threading.Event()
+        started = time.monotonic()
+        with pytest.raises(asyncio.TimeoutError):
+            await runner.run("slow", 10, release.wait, timeout=0.05)
+        assert time.monotonic() - started < 5
+        release.set()
+        runner.stop()
+
+    asyncio.run(scenario())
+
+
+def test_failing_work_raises_what_it_raised() -> None:
+    async def scenario() -> None:
+        runner = execution.Execution(threads=1)
+        with pytest.raises(ZeroDivisionError):
+            await runner.run("broken", 10, lambda: 1 / 0)
+        runner.stop()
+
+    asyncio.run(scenario())
