@@ -56,10 +56,11 @@ format: $(VENV)/installed-test ## ruff: put into format, mend what it can
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-bench-train: $(VENV)/installed ## training speed beside plain fit and a bare loop
-	$(VENV)/bin/python -m benchmarks.train $(ARGS)
+bench-train: $(VENV)/installed ## training speed beside plain fit and bare loops, start-up times
+	$(VENV)/bin/python -m benchmarks.train --keep $(ARGS)
+	$(VENV)/bin/python -m benchmarks.startup
 
-results: $(VENV)/installed ## every recipe with three seeds; the README's table (hours)
+results: $(VENV)/installed ## every recipe with three seeds; the README's table (40 minutes)
 	$(VENV)/bin/python -m benchmarks.results $(ARGS)
 
 clean: ## remove the virtual environment and caches, keep runs and store

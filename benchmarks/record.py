@@ -43,6 +43,11 @@ def write(name: str, rows: Sequence[dict[str, Any]], **about: Any) -> Path:
     return path
 
 
+def read(name: str) -> dict[str, Any]:
+    """What `results/NAME.json` holds."""
+    return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+
 def _module() -> list[str]:
     return [f"benchmarks.{Path(sys.argv[0]).stem}"]
 

@@ -4,13 +4,12 @@
     python -m benchmarks.results --models cnn --seeds 0
 
 Rows are kept in `benchmarks/results/models.json` model by model, so that one can be run again
-alone; `--table` prints the table of what is kept, as Markdown.
+alone; `python -m benchmarks.readme` puts them into the README.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 from typing import Any
@@ -40,11 +39,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", nargs="+", default=list(TARGETS), choices=list(TARGETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
-    parser.add_argument("--table", action="store_true", help="print what is kept as Markdown")
     options = parser.parse_args()
-    if options.table:
-        print(markdown(kept()))
-        return
     rows = {row["model"]: row for row in kept()}
     for name in options.models:
         rows[name] = measure(name, options.seeds)
@@ -92,23 +87,9 @@ def linear_regression(dataset: str) -> float:
 
 def kept() -> list[dict[str, Any]]:
     try:
-        return json.loads((record.RESULTS / "models.json").read_text(encoding="utf-8"))["rows"]
-    except OSError:
+        return record.read("models")["rows"]
+    except FileNotFoundError:
         return []
-
-
-def markdown(rows: list[dict[str, Any]]) -> str:
-    lines = [
-        "| model | data set | test metric | mean of 3 seeds | each seed | parameters | train |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        each = " ".join(f"{value:.4f}" for value in row["values"])
-        lines.append(
-            f"| `{row['model']}` | {row['data_set']} | {row['metric']} | **{row['mean']:.4f}** "
-            f"| {each} | {row['parameters']:,} | {row['epochs']} epochs, {row['seconds']:.0f} s |"
-        )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""Puts the kept figures into the README's marked places: `python -m benchmarks.readme`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks import record
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+def main() -> None:
+    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def filled(text: str) -> str:
+    """The README's text with every marked place made anew from `benchmarks/results/`."""
+    for name, content in (("demo", demo()), ("results", results()), ("speed", speed())):
+        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        text = pattern.sub(lambda marks, new=content: f"{marks[1]}{new}\n{marks[2]}", text)
+    return text
+
+
+def demo() -> str:
+    """What `make demo MODEL=cnn` printed last, without the progress."""
+    return f"```\n{(record.RESULTS / 'demo.txt').read_text(encoding='utf-8').strip()}\n```"
+
+
+def results() -> str:
+    kept = record.read("models")
+    lines = [
+        "| model | data set | test metric | mean of 3 seeds | each seed | parameters | epochs |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in kept["rows"]:
+        each = " ".join(f"{value:.4f}" for value in row["values"])
+        lines.append(
+            f"| `{row['model']}` | {row['data_set']} | {row['metric']} | **{row['mean']:.4f}** "
+            f"| {each} | {row['parameters']:,} | {row['epochs']} |"
+        )
+    regression = next(row for row in kept["rows"] if row["model"] == "mlp_regressor")
+    lines += [
+        "",
+        f"Seeds {kept['rows'][0]['seeds']}; {_machine(kept['machine'])}. On the same diabetes "
+        f"split scikit-learn's LinearRegression has r2 {regression['target'] + 0.02:.4f}.",
+    ]
+    return "\n".join(lines)
+
+
+def speed() -> str:
+    kept = record.read("train")
+    lines = [
+        "| model | batch | plain fit | zoo train | best bare loop | zoo / plain | zoo / bare |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in kept["rows"]:
+        best = row["best bare"]
+        lines.append(
+            f"| `{row['model']}` | {row['batch']} | {row['plain fit']:,.0f} "
+            f"| {row['zoo train']:,.0f} | {row[best]:,.0f} ({best}) "
+            f"| **{row['zoo / plain']:.2f}** | **{row['zoo / best bare']:.2f}** |"
+        )
+    lines += ["", f"Medians of {kept['rounds']} interleaved rounds; {_machine(kept['machine'])}."]
+    return "\n".join(lines)
+
+
+def _machine(about: dict[str, Any]) -> str:
+    return (
+        f"{about['cpu']}, {about['cores']} cores, no GPU, Python {about['python']}, "
+        f"TensorFlow {about['tensorflow']}, Keras {about['keras']}, {about['date']}"
+    )
+
+
+if __name__ == "__main__":
+    main()
