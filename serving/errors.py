@@ -39,5 +39,6 @@ class RequestFailed(ZooError):
     """The server answered with an error; `code` is the gRPC status name."""
 
     def __init__(self, address: str, code: str, message: str):
-        super().__init__(f"The model server at {address} answered {code}: {message}")
+        reason = message.strip().partition("\n")[0]  # TensorFlow adds lines about its graph
+        super().__init__(f"The model server at {address} answered {code}: {reason}")
         self.address, self.code, self.message = address, code, message

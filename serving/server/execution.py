@@ -17,6 +17,7 @@ Result = TypeVar("Result")
 
 INLINE_SECONDS = 0.001
 INLINE_BYTES = 64 * 1024
+MAX_KINDS = 10_000
 
 
 class Execution:
@@ -51,6 +52,8 @@ class Execution:
         result = work(*args)
         seconds = time.perf_counter() - started
         before = self._seconds.get(kind, seconds)
+        if len(self._seconds) > MAX_KINDS:
+            self._seconds.clear()
         self._seconds[kind] = before + (seconds - before) / 8
         return result
 

@@ -252,14 +252,18 @@ class Manager:
 
     # === Start and stop ===
 
-    def undecided(self) -> list[str]:
-        """Wanted models that may yet get their first available version."""
+    def undecided(self, *, patient: bool = True) -> list[str]:
+        """Wanted models that may yet get their first available version.
+
+        Args:
+            patient: whether to wait for a folder to appear and for failed loads to be tried again.
+        """
         with self._lock:
             return [
                 name
                 for name, aspired in self._aspired.items()
                 if not self._available(name)
-                and not (aspired and all(self._given_up(name, number) for number in aspired))
+                and (patient if not aspired else not self._failed_all(name, patient))
             ]
 
     def failures(self) -> list[Version]:
@@ -277,9 +281,14 @@ class Manager:
         versions = self._models.get(model, {}).values()
         return any(version.state is State.AVAILABLE for version in versions)
 
-    def _given_up(self, model: str, number: int) -> bool:
-        version = self._models.get(model, {}).get(number)
-        return version is not None and version.state is State.END and version.error is not None
+    def _failed_all(self, model: str, for_good: bool) -> bool:
+        known = self._models.get(model, {})
+        return all(
+            number in known
+            and known[number].error is not None
+            and (known[number].state is State.END or not for_good)
+            for number in self._aspired[model]
+        )
 
     def stop(self) -> None:
         """Close every session. Requests must have ended before."""

@@ -102,7 +102,7 @@ class _Server:
             await self._shut_down(grpc_server, rest_server)
 
     async def _wait_for_models(self) -> None:
-        while self._manager.undecided() and not self._stop.is_set():
+        while self._manager.undecided(patient=self._plan.strict) and not self._stop.is_set():
             await asyncio.sleep(0.02)
         failed = self._manager.failures()
         if failed and self._plan.strict:

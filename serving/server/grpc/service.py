@@ -43,12 +43,18 @@ def make_server(
     return server
 
 
+def _model_spec(request: bytes) -> bytes:
+    """The serialised ModelSpec, which comes first in every request; empty where it does not."""
+    if len(request) > 2 and request[0] == 0x0A and request[1] < 0x80:
+        return request[2 : 2 + request[1]]
+    return b""
+
+
 def _behaviour(
     manager: Manager, execution: Execution, handler: Handler
 ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
     async def answer(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        # The model's name stands at the head of the request; nearly equal heads cost about equally.
-        kind = (handler, request[:24])
+        kind = (handler, _model_spec(request))
         try:
             return await execution.run(kind, len(request), handler, manager, request)
         except Exception as error:

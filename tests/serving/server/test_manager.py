@@ -153,6 +153,20 @@ def test_without_any_wanted_version_all_unload(manager: Manager, loads: Loads) -
     eventually(lambda: states(manager) == {1: "AVAILABLE", 2: "END"})
 
 
+def test_who_is_waited_for_at_the_start(manager: Manager, loads: Loads) -> None:
+    loads.allow(1, 2)
+    loads.broken.add(2)
+    aspire(manager, 1)
+    manager.aspire("broken", {2: Path("/m/2")})
+    manager.ensure("absent")
+    eventually(lambda: manager.undecided() == ["broken", "absent"])
+    eventually(lambda: manager.undecided(patient=False) == [])
+    time.sleep(0.06)
+    manager.reconcile("broken")
+    eventually(lambda: manager.undecided() == ["absent"])
+    assert [str(version) for version in manager.failures()] == ["{name: broken version: 2}"]
+
+
 def test_labels_and_unknown_names(manager: Manager, loads: Loads) -> None:
     loads.allow(1)
     manager.set_models({"m": {"stable": 1, "next": 2}})

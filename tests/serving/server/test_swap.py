@@ -143,6 +143,7 @@ def test_sigterm_under_load_finishes_what_was_accepted(
     tmp_path: Path, versions: dict[int, Path]
 ) -> None:
     publish(tmp_path / "scale", 7, versions)
+    (tmp_path / "broken" / "1").mkdir(parents=True)  # one bad model does not keep the others back
     code = "import sys; from serving.server import run; run(sys.argv[1], rest_port=0, grpc_port=0)"
     with background(tmp_path, command=[sys.executable, "-c", code, str(tmp_path)]) as running:
         with load(running, "scale") as seen:
