@@ -148,6 +148,7 @@ class Manager:
 
     def reconcile(self, model: str) -> None:
         """Start the loads and unloads that are due. Cheap where nothing changed."""
+        changed = self._changed_files(model)
         with self._lock:
             if self._stopped:
                 return
@@ -156,7 +157,7 @@ class Manager:
             due = [
                 self._begin_load(known, model, number, path)
                 for number, path in sorted(aspired.items(), reverse=True)
-                if self._should_load(known.get(number), path)
+                if self._should_load(known.get(number), number in changed)
             ]
             for version in known.values():  # nobody waits for a retry of what is not wanted
                 if version.number not in aspired and version.retry_at is not None:
@@ -170,14 +171,27 @@ class Manager:
         for version in closing:
             self._submit(self._close, version)
 
-    def _should_load(self, version: Version | None, path: Path) -> bool:
+    def _changed_files(self, model: str) -> set[int]:
+        """Wanted versions that failed to load and whose files are others now.
+
+        The disk may be slow, and requests take the lock: it is not held meanwhile.
+        """
+        with self._lock:
+            known = self._models.get(model, {})
+            failed = [
+                (number, path, known[number].fingerprint)
+                for number, path in self._aspired.get(model, {}).items()
+                if number in known and known[number].error is not None
+            ]
+        return {number for number, path, before in failed if fingerprint(path) != before}
+
+    def _should_load(self, version: Version | None, files_changed: bool) -> bool:
         if version is None:
             return True
-        if version.state is State.END:
-            # Unloaded in good order and wanted again; or failed, and its files are others now.
-            return version.error is None or fingerprint(path) != version.fingerprint
+        if version.state is State.END:  # unloaded in good order and wanted again, or given up
+            return version.error is None or files_changed
         if version.state is State.LOADING and version.retry_at is not None:
-            return time.monotonic() >= version.retry_at or fingerprint(path) != version.fingerprint
+            return files_changed or time.monotonic() >= version.retry_at
         return False
 
     def _begin_load(

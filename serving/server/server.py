@@ -6,8 +6,10 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from serving.config.models import ModelConfig
 from serving.errors import PortInUse, StartError
@@ -17,6 +19,9 @@ from serving.server.listen import RestServer, claim
 from serving.server.loading import calm_collector, import_tensorflow, make_loader
 from serving.server.manager import Manager
 from serving.server.source import Source
+
+if TYPE_CHECKING:
+    from serving.server.grpc.service import GrpcServer
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +89,8 @@ class _Server:
         self._execution = Execution(max(1, flags.rest_api_num_threads))
         self._stop = asyncio.Event()
 
-    async def run(self, rest_socket) -> None:
+    async def run(self, rest_socket: socket.socket | None) -> None:
+        """The server's whole life, from the first poll of the models to the last session closed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -109,13 +115,13 @@ class _Server:
             reasons = ", ".join(f"{{{v} due to error: {v.message}}}" for v in failed)
             raise StartError(f"{len(failed)} servable(s) did not become available: {{{reasons}}}")
 
-    async def _start_grpc(self):
+    async def _start_grpc(self) -> GrpcServer | None:
         if self._plan.grpc_port is None:
             return None
-        from serving.server.grpc.service import make_server
+        from serving.server.grpc.service import GrpcServer
 
         flags = self._plan.flags
-        server = make_server(
+        server = GrpcServer(
             self._manager,
             self._execution,
             message_bytes=flags.max_request_bytes,
@@ -123,14 +129,13 @@ class _Server:
         )
         address = f"{self._plan.host}:{self._plan.grpc_port}"
         try:
-            port = server.add_insecure_port(address)
+            port = await server.begin(address)
         except RuntimeError as error:
             raise PortInUse(self._plan.grpc_port, "gRPC", "it was free a moment ago") from error
-        await server.start()
         log.info("Running gRPC ModelServer at %s:%d ...", self._plan.host, port)
         return server
 
-    async def _start_rest(self, listener) -> RestServer | None:
+    async def _start_rest(self, listener: socket.socket | None) -> RestServer | None:
         if listener is None:
             return None
         from serving.server.rest.app import Limits, RestApp
@@ -145,10 +150,12 @@ class _Server:
         log.info("Exporting HTTP/REST API at:localhost:%d ...", listener.getsockname()[1])
         return server
 
-    async def _shut_down(self, grpc_server, rest_server: RestServer | None) -> None:
+    async def _shut_down(
+        self, grpc_server: GrpcServer | None, rest_server: RestServer | None
+    ) -> None:
         draining = []
         if grpc_server is not None:
-            draining.append(grpc_server.stop(grace=30))
+            draining.append(grpc_server.drain())
         if rest_server is not None:
             draining.append(rest_server.drain())
         await asyncio.gather(*draining)

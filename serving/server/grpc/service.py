@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -17,30 +18,90 @@ log = logging.getLogger(__name__)
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
+GATHER_SECONDS = 0.05
+GRACE_SECONDS = 30
 
-def make_server(
-    manager: Manager,
-    execution: Execution,
-    *,
-    message_bytes: int,
-    concurrent_calls: int | None = None,
-) -> grpc.aio.Server:
-    """A server without a port. A larger message, or one call too many, is RESOURCE_EXHAUSTED."""
-    server = grpc.aio.server(
-        options=[
-            ("grpc.max_receive_message_length", message_bytes),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server
-        ],
-        maximum_concurrent_rpcs=concurrent_calls,
-    )
-    for service, methods in TABLE.items():
-        rpcs = {
-            method: grpc.unary_unary_rpc_method_handler(_behaviour(manager, execution, handler))
-            for method, handler in methods.items()
-        }
-        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, rpcs),))
-    return server
+
+class GrpcServer:
+    """PredictionService and ModelService on a port.
+
+    Args:
+        manager, execution: what answers, and where.
+        message_bytes: a larger request is RESOURCE_EXHAUSTED.
+        concurrent_calls: one more at a time is RESOURCE_EXHAUSTED; None for no limit.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        execution: Execution,
+        *,
+        message_bytes: int,
+        concurrent_calls: int | None = None,
+    ):
+        self._manager, self._execution = manager, execution
+        self._answers_may_go = asyncio.Event()
+        self._answers_may_go.set()
+        self._server = grpc.aio.server(
+            options=[
+                ("grpc.max_receive_message_length", message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server
+            ],
+            maximum_concurrent_rpcs=concurrent_calls,
+        )
+        for service, methods in TABLE.items():
+            rpcs = {
+                method: grpc.unary_unary_rpc_method_handler(self._behaviour(handler))
+                for method, handler in methods.items()
+            }
+            generic = grpc.method_handlers_generic_handler(service, rpcs)
+            self._server.add_generic_rpc_handlers((generic,))
+
+    async def begin(self, address: str) -> int:
+        """Listen at `address`; returns the port.
+
+        Raises:
+            RuntimeError: the port cannot be used.
+        """
+        port = self._server.add_insecure_port(address)
+        await self._server.start()
+        return port
+
+    async def drain(self) -> None:
+        """Finish the calls that have begun, and take no more.
+
+        grpcio cancels a call that arrives between its stop and the moment when the client reads
+        of it. So answers are held back for a moment: whoever waits for one starts no new call,
+        and reads that this connection is going away before its answer.
+        """
+        self._answers_may_go.clear()
+        await asyncio.sleep(GATHER_SECONDS)
+        stopping = asyncio.create_task(self._server.stop(GRACE_SECONDS))
+        await asyncio.sleep(GATHER_SECONDS)
+        self._answers_may_go.set()
+        await stopping
+
+    def _behaviour(
+        self, handler: Handler
+    ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
+        manager, execution = self._manager, self._execution
+
+        async def answer(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+            kind = (handler, _model_spec(request))
+            try:
+                data = await execution.run(kind, len(request), handler, manager, request)
+            except Exception as error:
+                known = from_exception(error)
+                if known is not error and not hasattr(error, "error_code"):
+                    log.exception("A call failed")  # not TensorFlow's error: a bug to be traced
+            else:
+                await self._answers_may_go.wait()
+                return data
+            await context.abort(_CODES[int(known.code)], known.message)
+            raise AssertionError  # abort raises
+
+        return answer
 
 
 def _model_spec(request: bytes) -> bytes:
@@ -48,20 +109,3 @@ def _model_spec(request: bytes) -> bytes:
     if len(request) > 2 and request[0] == 0x0A and request[1] < 0x80:
         return request[2 : 2 + request[1]]
     return b""
-
-
-def _behaviour(
-    manager: Manager, execution: Execution, handler: Handler
-) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
-    async def answer(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
-        kind = (handler, _model_spec(request))
-        try:
-            return await execution.run(kind, len(request), handler, manager, request)
-        except Exception as error:
-            known = from_exception(error)
-            if known is not error and not hasattr(error, "error_code"):
-                log.exception("A call failed")  # not TensorFlow's error: a bug worth its traceback
-        await context.abort(_CODES[int(known.code)], known.message)
-        raise AssertionError  # abort raises
-
-    return answer
