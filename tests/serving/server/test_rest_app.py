@@ -1,0 +1,128 @@
+"""The ASGI application without a network: limits, CORS, draining, clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from serving.server.execution import Execution
+from serving.server.manager import Manager
+from serving.server.rest import handlers, routes
+from serving.server.rest.app import Limits, RestApp
+
+
+@pytest.fixture
+def parts() -> Iterator[tuple[Manager, Execution]]:
+    manager, execution = Manager(lambda *_: None), Execution(1)
+    yield manager, execution
+    execution.stop()
+    manager.stop()
+
+
+def _ask(
+    app: RestApp,
+    method: str,
+    path: str,
+    chunks: tuple[bytes, ...] = (),
+    headers: tuple[tuple[bytes, bytes], ...] = (),
+    *,
+    leaves: bool = False,
+) -> tuple[int, dict[str, str], bytes] | None:
+    """What the application sends for a request, None for nothing at all."""
+    messages = [{"type": "http.request", "body": c, "more_body": True} for c in chunks]
+    messages.append(
+        {"type": "http.disconnect"} if leaves else {"type": "http.request", "body": b""}
+    )
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": list(headers),
+    }
+    asyncio.run(app(scope, receive, send))
+    if not sent:
+        return None
+    start, body = sent
+    found = {name.decode(): value.decode() for name, value in start["headers"]}
+    return start["status"], found, body["body"]
+
+
+def test_a_body_beyond_the_limit_is_refused(parts: tuple[Manager, Execution]) -> None:
+    app = RestApp(*parts, Limits(body_bytes=10))
+    status, _, body = _ask(app, "POST", "/v1/models/m:predict", (b"12345678", b"9abcdef"))
+    assert status == 400
+    assert json.loads(body) == {"error": "Request body is larger than 10 bytes."}
+
+
+def test_a_client_that_leaves_gets_no_answer(parts: tuple[Manager, Execution]) -> None:
+    app = RestApp(*parts)
+    assert _ask(app, "POST", "/v1/models/m:predict", (b"{",), leaves=True) is None
+    assert app.under_way == 0
+
+
+def test_work_beyond_the_time_limit(
+    parts: tuple[Manager, Execution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(manager: Manager, route: routes.Route, body: bytes) -> bytes:
+        time.sleep(0.3)
+        return b"late"
+
+    monkeypatch.setitem(handlers.TABLE, "status", slow)
+    app = RestApp(*parts, Limits(timeout_seconds=0.02))
+    status, _, body = _ask(app, "GET", "/v1/models/m")
+    assert status == 504
+    assert json.loads(body) == {"error": "Timed out waiting for notification"}
+
+
+@pytest.mark.parametrize("cors", [False, True])
+def test_cors_headers_only_with_their_flag(parts: tuple[Manager, Execution], cors: bool) -> None:
+    app = RestApp(*parts, cors=cors)
+    origin = ((b"origin", b"http://example.com"),)
+    for method, wanted in (("OPTIONS", 200), ("GET", 404)):
+        status, headers, _ = _ask(app, method, "/v1/models/m", headers=origin)
+        assert status == wanted
+        assert (headers.get("access-control-allow-origin") == "*") is cors
+        assert (headers.get("access-control-allow-methods") == "POST, GET") is cors
+    assert _ask(app, "OPTIONS", "/v1/models/m")[0] == 400
+
+
+def test_draining_closes_connections(parts: tuple[Manager, Execution]) -> None:
+    app = RestApp(*parts)
+    assert "connection" not in _ask(app, "GET", "/v1/models/m")[1]
+    app.draining = True
+    assert _ask(app, "GET", "/v1/models/m")[1]["connection"] == "close"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "wanted"),
+    [
+        ("POST", "/v1/models/m:predict", routes.Route("predict", "m")),
+        ("POST", "/V1/Models/m/versions/007:predict", routes.Route("predict", "m", 7)),
+        ("POST", "/v1/models/m/labels/a%20b:predict", routes.Route("predict", "m", None, "a b")),
+        ("GET", "/v1/models", routes.Route("status", "")),
+        ("GET", "/v1/models/m/metadata", routes.Route("metadata", "m")),
+        ("GET", "/v1/models/m/versions/3/metadata", routes.Route("metadata", "m", 3)),
+        ("GET", "/v1/models/m%2Fn", routes.Route("status", "m/n")),
+        ("GET", "/v1/models/", None),
+        ("POST", "/v1/models/m", None),
+        ("POST", "/v1/models/m:Predict", None),
+        ("DELETE", "/v1/models/m", None),
+    ],
+)
+def test_routes(method: str, path: str, wanted: routes.Route | None) -> None:
+    assert routes.match(method, path) == wanted
