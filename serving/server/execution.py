@@ -1,8 +1,9 @@
 """Where the work of a request runs: on the event loop while it is short, else on a thread.
 
 Handing work to a thread and back costs more than a small model's whole answer, and a large one
-would stop every other connection. So each kind of request is timed: what has lately taken less
-than `INLINE_SECONDS` runs on the loop, everything else (and everything new) on the pool.
+would stop every other connection. So each kind of request, of each order of size, is timed: what
+has lately taken less than `INLINE_SECONDS` runs on the loop, everything else (and everything new)
+on the pool.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 INLINE_SECONDS = 0.001
-INLINE_BYTES = 64 * 1024
 MAX_KINDS = 10_000
 
 
@@ -40,8 +40,8 @@ class Execution:
         Raises:
             asyncio.TimeoutError: after `timeout` seconds. Work that has begun ends unheard.
         """
-        expected = self._seconds.get(kind)
-        if expected is not None and expected < INLINE_SECONDS and size < INLINE_BYTES:
+        kind = (kind, size.bit_length())
+        if self._seconds.get(kind, INLINE_SECONDS) < INLINE_SECONDS:
             return self._timed(kind, work, *args)
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._pool, self._timed, kind, work, *args)
