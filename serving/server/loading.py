@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import gc
-import os
 from pathlib import Path
 from typing import Any
 
 from serving.server import servable, warmup
 from serving.server.flags import Flags
 from serving.server.manager import Loader
+from zoo import quiet
 
 
 def import_tensorflow() -> None:
     """Import TensorFlow now (seconds), with its chatter about deprecations and GPUs turned down."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet.load_tensorflow()
     import tensorflow as tf
 
     tf.get_logger().setLevel("ERROR")

@@ -184,8 +184,24 @@ def check_feeds(signature: Signature, feeds: Mapping[str, np.ndarray]) -> dict[s
             expected = spec.dtype.name if spec.dtype else "an unsupported type"
             actual = dtype.name if dtype else str(array.dtype)
             raise invalid(f"Expects arg[{position}] to be {expected} but {actual} is provided")
+        _check_rank(name, spec, array)
         complete[name] = array
     return complete
+
+
+def _check_rank(name: str, spec: TensorSpec, array: np.ndarray) -> None:
+    """Keeps arrays of a wrong rank from convolutions.
+
+    TensorFlow's oneDNN kernels end the whole process on them (`Check failed: index <
+    num_total_dims`), where every other kernel, and all that take fewer axes, raise an error. So
+    ranks are compared here where a signature has three axes or more, and the rest is left to the
+    graph, whose words clients know.
+    """
+    if spec.shape is None or len(spec.shape) < 3 or array.ndim == len(spec.shape):
+        return
+    wanted = ",".join("?" if size is None else str(size) for size in spec.shape)
+    given = ",".join(map(str, array.shape))
+    raise invalid(f"Input {name} has shape [{given}], and the signature takes [{wanted}].")
 
 
 def _braced(names: Any) -> str:

@@ -7,8 +7,8 @@ from typing import Annotated, Optional
 
 import typer
 
-from zoo import registry
-from zoo.cli import output, quiet
+from zoo import quiet, registry
+from zoo.cli import output
 
 Store = Annotated[Path, typer.Option(help="Folder of the model store.")]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Optional
 
 import typer
 
-from zoo import registry
-from zoo.cli import output, quiet
+from zoo import quiet, registry
+from zoo.cli import output
 from zoo.errors import InvalidOption
 
 if TYPE_CHECKING:

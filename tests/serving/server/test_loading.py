@@ -91,3 +91,27 @@ def test_output_filter_and_shared_outputs(saved: Path) -> None:
     both = loaded.run(signature, {"x": np.float32([1])})
     np.testing.assert_array_equal(both["again"], both["y"])
     loaded.close()
+
+
+@pytest.fixture(scope="module")
+def convolution(tmp_path_factory: pytest.TempPathFactory) -> servable.Servable:
+    """A convolution as plain Keras exports it, without a check of its own."""
+    import keras
+
+    folder = tmp_path_factory.mktemp("convolution") / "1"
+    image = keras.Input((8, 8, 1), name="image")
+    keras.Model(image, keras.layers.Conv2D(2, 3)(image)).export(folder, verbose=False)
+    return servable.load(folder)
+
+
+@pytest.mark.parametrize("shape", [(8, 8, 1), (8,), (), (0,), (1, 1, 8, 8, 1)])
+def test_a_wrong_rank_never_reaches_a_convolution(
+    convolution: servable.Servable, shape: tuple[int, ...]
+) -> None:
+    """Without the check, these end the process: run in the server, a request would end it."""
+    signature = signature_for(convolution, "")
+    with pytest.raises(ServingError, match="the signature takes") as error:
+        predict(convolution, signature, {"image": np.zeros(shape, np.float32)})
+    assert error.value.code is Code.INVALID_ARGUMENT
+    good = predict(convolution, signature, {"image": np.zeros((2, 8, 8, 1), np.float32)})
+    assert next(iter(good.values())).shape == (2, 6, 6, 2)
