@@ -27,7 +27,7 @@ TABLE = {
     "dense": (52_650, {"input_shape": (4, 4, 1), "units": (7,), "num_classes": 2}, 135),
     "gru": (4_713, {"bidirectional": True, "units": 8, "dropout": 0.1}, 1_209),
     "lstm": (74_881, {"input_shape": (10, 3), "units": 4, "dense_units": 5}, 159),
-    "mlp_regressor": (769, {"input_shape": (3,), "num_outputs": 2, "units": 4}, 26),
+    "mlp_regressor": (193, {"input_shape": (3,), "num_outputs": 2, "units": 4}, 26),
     "simple_rnn": (1_737, {"input_shape": (7, 2), "units": 5, "num_classes": 4}, 64),
     "softmax_regression": (650, {"input_shape": (3,), "num_classes": 2}, 8),
     "transformer_classifier": (

@@ -46,13 +46,13 @@ def softmax_regression(
 
 @register(
     recipe=Recipe(
-        dataset="diabetes", epochs=100, batch_size=32, learning_rate=0.01, schedule="cosine"
+        dataset="diabetes", epochs=50, batch_size=32, learning_rate=0.05, schedule="cosine"
     )
 )
 def mlp_regressor(
     input_shape: tuple[int] = (10,),
     num_outputs: int = 1,
-    units: int = 64,
+    units: int = 16,
     *,
     keras: ModuleType = keras,
 ) -> Model:
