@@ -48,6 +48,14 @@ def read(name: str) -> dict[str, Any]:
     return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
+def rows(name: str) -> list[dict[str, Any]]:
+    """The rows of `results/NAME.json`; none where nothing is kept yet."""
+    try:
+        return read(name)["rows"]
+    except FileNotFoundError:
+        return []
+
+
 def _module() -> list[str]:
     return [f"benchmarks.{Path(sys.argv[0]).stem}"]
 

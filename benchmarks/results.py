@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=list(TARGETS), choices=list(TARGETS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     options = parser.parse_args()
-    rows = {row["model"]: row for row in kept()}
+    rows = {row["model"]: row for row in record.rows("models")}
     for name in options.models:
         rows[name] = measure(name, options.seeds)
         record.write("models", [rows[key] for key in TARGETS if key in rows])
@@ -83,13 +83,6 @@ def linear_regression(dataset: str) -> float:
     data = datasets.load(dataset)
     model = LinearRegression().fit(data.train.x, data.train.y)
     return float(model.score(data.test.x, data.test.y))
-
-
-def kept() -> list[dict[str, Any]]:
-    try:
-        return record.read("models")["rows"]
-    except FileNotFoundError:
-        return []
 
 
 if __name__ == "__main__":

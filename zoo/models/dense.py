@@ -76,7 +76,14 @@ def mlp_regressor(
 
 
 @register(
-    recipe=Recipe(dataset="mnist", epochs=20, batch_size=128, learning_rate=2e-3, schedule="cosine")
+    recipe=Recipe(
+        dataset="mnist",
+        epochs=20,
+        batch_size=128,
+        learning_rate=2e-3,
+        schedule="cosine",
+        jit_compile=True,
+    )
 )
 def dense(
     input_shape: tuple[int, int, int] = (28, 28, 1),

@@ -18,7 +18,7 @@ from zoo.training.runs import Run
 pytestmark = pytest.mark.slow
 
 # Dropout, whose random numbers must go on too, and a schedule; small but for the epochs.
-COMMAND = [sys.executable, "-m", "zoo.cli", "train", "gru", "--epochs", "60", "--seed", "3"]
+COMMAND = [sys.executable, "-m", "zoo.cli", "train", "gru", "--epochs", "24", "--seed", "3"]
 
 
 def start(runs: Path) -> subprocess.Popen:
@@ -59,7 +59,7 @@ def test_resumed_weights_equal_uninterrupted_ones(
     number: int, status: int, state: str, uninterrupted: Run, tmp_path: Path
 ) -> None:
     process = start(tmp_path)
-    folder = wait_for_epochs(tmp_path, 5, process)
+    folder = wait_for_epochs(tmp_path, 3, process)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == status
@@ -68,7 +68,7 @@ def test_resumed_weights_equal_uninterrupted_ones(
         assert "Traceback" not in said
     cut = Run.open(folder)
     assert cut.info["state"] == state
-    assert 5 <= cut.info["epochs"] < 60
+    assert 3 <= cut.info["epochs"] < 24
     resumed = subprocess.run(
         [sys.executable, "-m", "zoo.cli", "train", "--resume", str(folder), "--json"],
         capture_output=True,
