@@ -17,15 +17,15 @@ from serving.client.answers import (
     TensorInfo,
     VersionStatus,
     cast,
-    describe,
 )
+from serving.client.base import Client
 from serving.errors import RequestFailed, ServerUnreachable
 
 _PREDICTION = "/tensorflow.serving.PredictionService"
 _MODEL = "/tensorflow.serving.ModelService"
 
 
-class GrpcClient:
+class GrpcClient(Client):
     """A model server's gRPC address. Use it as a context manager, or `close` it.
 
     Args:
@@ -42,6 +42,7 @@ class GrpcClient:
         timeout: float = 10,
         headers: Mapping[str, str] | None = None,
     ):
+        super().__init__()
         import grpc
 
         self.address = f"{host}:{port}"
@@ -52,7 +53,6 @@ class GrpcClient:
             ("grpc.max_send_message_length", -1),
         ]
         self._channel = grpc.insecure_channel(self.address, options=options)
-        self._signatures: dict[tuple, Metadata] = {}
 
     def predict(
         self,
@@ -116,29 +116,9 @@ class GrpcClient:
             {name: _signature(d) for name, d in definitions.signature_def.items()},
         )
 
-    def signatures(self, model: str, *, version: int | None = None) -> dict[str, dict[str, Any]]:
-        """A version's signatures as plain data: name → inputs, outputs → name → dtype, shape."""
-        return describe(self.metadata(model, version=version))
-
     def close(self) -> None:
         """Close the channel."""
         self._channel.close()
-
-    def __enter__(self) -> GrpcClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _signature(
-        self, model: str, version: int | None, label: str | None, name: str, timeout: float | None
-    ) -> Signature | None:
-        key = (model, version, label)
-        if key not in self._signatures or name not in self._signatures[key].signatures:
-            self._signatures[key] = self.metadata(
-                model, version=version, label=label, timeout=timeout
-            )
-        return self._signatures[key].signatures.get(name)
 
     def _call(self, method: str, request: Any, answer: Any, timeout: float | None) -> Any:
         import grpc

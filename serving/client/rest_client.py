@@ -18,8 +18,8 @@ from serving.client.answers import (
     TensorInfo,
     VersionStatus,
     cast,
-    describe,
 )
+from serving.client.base import Client
 from serving.errors import RequestFailed, ServerUnreachable
 from serving.tensor_proto import as_bytes
 
@@ -30,7 +30,7 @@ _CODES = {
 }  # fmt: skip
 
 
-class RestClient:
+class RestClient(Client):
     """A model server's REST address. Use it as a context manager, or `close` it.
 
     Args:
@@ -48,13 +48,13 @@ class RestClient:
         timeout: float = 10,
         headers: Mapping[str, str] | None = None,
     ):
+        super().__init__()
         import httpx  # a fifth of a second that `import serving.client` need not wait for
 
         self.address = f"{host}:{port}"
         base = self.address if "://" in host else f"http://{self.address}"
         self._http = httpx.Client(base_url=base, headers=dict(headers or {}))
         self._timeout = timeout
-        self._signatures: dict[tuple, Metadata] = {}
 
     def predict(
         self,
@@ -126,29 +126,9 @@ class RestClient:
             {name: _signature(definition) for name, definition in signatures.items()},
         )
 
-    def signatures(self, model: str, *, version: int | None = None) -> dict[str, dict[str, Any]]:
-        """A version's signatures as plain data: name → inputs, outputs → name → dtype, shape."""
-        return describe(self.metadata(model, version=version))
-
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
-
-    def __enter__(self) -> RestClient:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def _signature(
-        self, model: str, version: int | None, label: str | None, name: str, timeout: float | None
-    ) -> Signature | None:
-        key = (model, version, label)
-        if key not in self._signatures or name not in self._signatures[key].signatures:
-            self._signatures[key] = self.metadata(
-                model, version=version, label=label, timeout=timeout
-            )
-        return self._signatures[key].signatures.get(name)
 
     def _ask(self, method: str, path: str, timeout: float | None, body: Any = None) -> Any:
         import httpx

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-class Preprocessing:
+class Preprocessing(ABC):
     """Base of the descriptions below.
 
     `signature` and `input_name` are the names that an exported model gives this step.
@@ -29,28 +30,28 @@ class Preprocessing:
     signature: ClassVar[str]
     input_name: ClassVar[str]
 
+    @abstractmethod
     def raw_spec(self) -> tf.TensorSpec:
         """Type and shape of a batch of raw examples; the batch axis, first, is open."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prepare(self) -> tf.Module:
         """A callable module, `raw batch → model input`, that owns any table the step needs.
 
         An exporter keeps it as an attribute of the module that it saves.
         """
-        raise NotImplementedError
 
     def graph(self, raw: tf.Tensor) -> tf.Tensor:
         """The step itself on a raw batch. For repeated use keep what `prepare()` returns."""
         return self.prepare()(raw)
 
+    @abstractmethod
     def raw_example(self, x: np.ndarray) -> Any:
         """The raw example behind one example of model input, where it can be had back."""
-        raise NotImplementedError
 
+    @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """For a model card: everything but the vocabulary, which goes by size and sha256."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
