@@ -6,7 +6,7 @@ import dataclasses
 import fnmatch
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.errors import InvalidOption, UnknownName
@@ -39,6 +39,12 @@ class Entry:
         parameters = dict(inspect.signature(self.builder).parameters)
         parameters.pop("keras")
         return parameters
+
+    def check(self, arguments: Iterable[str]) -> None:
+        """Raises UnknownName for an argument that this builder does not take."""
+        for argument in arguments:
+            if argument != "keras" and argument not in self.parameters:
+                raise UnknownName(f"argument of {self.name}", argument, self.parameters)
 
     def accepted(self, arguments: dict[str, Any]) -> dict[str, Any]:
         """Those of `arguments` that this builder takes."""
@@ -88,9 +94,7 @@ def build(name: str, **arguments: Any) -> keras.Model:
         ShapeError: the arguments do not make a model.
     """
     entry = get(name)
-    for argument in arguments:
-        if argument != "keras" and argument not in entry.parameters:
-            raise UnknownName(f"argument of {name}", argument, entry.parameters)
+    entry.check(arguments)
     for argument, parameter in entry.parameters.items():
         if parameter.default is parameter.empty and argument not in arguments:
             raise InvalidOption(f"{name} needs the argument {argument}.")

@@ -68,6 +68,7 @@ def train(
         TrainingInterrupted: Ctrl-C or SIGTERM; the run can be resumed.
     """
     entry = registry.get(name)
+    entry.check(arguments or {})  # before anything is fetched
     recipe = recipe or entry.recipe
     console = console or Console(stderr=True)
     placed = strategies.make_strategy(strategy, replicas)
