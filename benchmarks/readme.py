@@ -64,7 +64,12 @@ def speed() -> str:
             f"| **{row['zoo / plain']:.2f}** | **{row['zoo / best bare']:.2f}** "
             f"| {row['zoo / no metrics']:.2f} |"
         )
-    lines += ["", f"Medians of {kept['rounds']} interleaved rounds; {_machine(kept['machine'])}."]
+    fewest = min(row["rounds"] for row in kept["rows"])
+    lines += [
+        "",
+        f"Medians of {fewest} or more interleaved rounds, of ratios within each round; "
+        f"{_machine(kept['machine'])}.",
+    ]
     return "\n".join(lines)
 
 

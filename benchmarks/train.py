@@ -54,7 +54,7 @@ def main() -> None:
     if options.keep:
         kept = {row["model"]: row for row in record.rows("train")} | rows
         found = [kept[name] for name in STEPS if name in kept]
-        print(record.write("train", found, unit="steps per second, median", rounds=options.rounds))
+        print(record.write("train", found, unit="steps per second, median"))
 
 
 def measure(name: str, rounds: int) -> dict[str, object]:
@@ -94,6 +94,7 @@ def measure(name: str, rounds: int) -> dict[str, object]:
     return {
         "model": name,
         "batch": recipe.batch_size,
+        "rounds": rounds,
         **rates,
         "zoo / plain": _paired(seconds["plain fit"], seconds["zoo train"]),
         "zoo / best bare": _paired(seconds[best], seconds["zoo train"]),
