@@ -59,9 +59,11 @@ format: $(VENV)/installed-test ## ruff: put into format, mend what it can
 bench-train: $(VENV)/installed ## training speed beside plain fit and bare loops, start-up times
 	$(VENV)/bin/python -m benchmarks.train --keep $(ARGS)
 	$(VENV)/bin/python -m benchmarks.startup
+	$(VENV)/bin/python -m benchmarks.readme
 
 results: $(VENV)/installed ## every recipe with three seeds; the README's table (40 minutes)
 	$(VENV)/bin/python -m benchmarks.results $(ARGS)
+	$(VENV)/bin/python -m benchmarks.readme
 
 clean: ## remove the virtual environment and caches, keep runs and store
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
