@@ -15,10 +15,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a tabl
 
 def list_models(
     pattern: Annotated[str, typer.Argument(help="Shell pattern, as in '*rnn*'.")] = "*",
+    sizes: Annotated[bool, typer.Option("--sizes", help="List the published sizes.")] = False,
     as_json: Json = False,
 ) -> None:
     """List the models and what they are trained on."""
     entries = [registry.get(name) for name in registry.list_models(pattern)]
+    if sizes:
+        _list_sizes(entries, as_json)
+        return
     if as_json:
         output.json_lines(
             [{"name": e.name, "summary": e.summary, "recipe": e.recipe.to_json()} for e in entries]
@@ -27,6 +31,19 @@ def list_models(
     output.table(
         ("model", "data set", "epochs", "what it is"),
         [(e.name, e.recipe.dataset, e.recipe.epochs, e.summary) for e in entries],
+    )
+
+
+def _list_sizes(entries: list[registry.Entry], as_json: bool) -> None:
+    found = [(entry.name, name, size) for entry in entries for name, size in entry.sizes.items()]
+    if as_json:
+        output.json_lines(
+            [{"model": model, "size": name, **size.to_json()} for model, name, size in found]
+        )
+        return
+    output.table(
+        ("model", "size", "parameters", "what is counted", "source"),
+        [(model, name, f"{s.parameters:,}", s.counted, s.source) for model, name, s in found],
     )
 
 
@@ -39,13 +56,18 @@ def show(
     recipe = entry.recipe.to_json()
     arguments = {name: p.default for name, p in entry.parameters.items()}
     if as_json:
-        output.json_lines({"name": model, "arguments": arguments, "recipe": recipe})
+        shown = {"name": model, "arguments": arguments, "recipe": recipe}
+        sizes = {name: size.to_json() for name, size in entry.sizes.items()}
+        output.json_lines({**shown, "sizes": sizes} if sizes else shown)
         return
     typer.echo(inspect.getdoc(entry.builder))
     typer.echo("")
     output.table(("argument", "default"), arguments.items())
     typer.echo("")
     output.table(("recipe", "value"), recipe.items())
+    if entry.sizes:
+        typer.echo("")
+        _list_sizes([entry], as_json=False)
 
 
 def list_datasets(

@@ -52,7 +52,8 @@ def train(
     Args:
         name: of the model.
         recipe: default: the one beside the builder.
-        arguments: builder arguments over those of recipe and data set.
+        arguments: builder arguments, over those of the data set, of a named `size` among
+            them, and of the recipe, in this order.
         seed: of initialisation, order and dropout. The same seed gives the same weights.
         runs: where run folders lie.
         strategy: `auto`, `one` or `mirrored`, see `strategies.make_strategy`.
@@ -68,14 +69,16 @@ def train(
         TrainingInterrupted: Ctrl-C or SIGTERM; the run can be resumed.
     """
     entry = registry.get(name)
-    entry.check(arguments or {})  # before anything is fetched
+    given = dict(arguments or {})
+    sized = entry.sized(given.pop("size", None))
+    entry.check(given)  # before anything is fetched
     recipe = recipe or entry.recipe
     console = console or Console(stderr=True)
     placed = strategies.make_strategy(strategy, replicas)
     recipe = strategies.adapt(recipe, placed, explicit)
     dataset = datasets.load(recipe.dataset)
     fitting = entry.accepted(dict(dataset.model_arguments))
-    arguments = {**fitting, **recipe.arguments, **(arguments or {})}
+    arguments = {**recipe.arguments, **sized, **fitting, **given}
     _check_batch_size(recipe, dataset)
     with strategies.scope(placed):
         keras.utils.set_random_seed(seed)
