@@ -18,6 +18,7 @@ from zoo.datasets.preprocessing import (
     NoPreprocessing,
     Preprocessing,
     Standardization,
+    SubwordPreprocessing,
     TextPreprocessing,
 )
 from zoo.datasets.progress import Progress
@@ -31,6 +32,7 @@ __all__ = [
     "Progress",
     "Split",
     "Standardization",
+    "SubwordPreprocessing",
     "Task",
     "TextPreprocessing",
     "describe",

@@ -20,6 +20,8 @@ import numpy as np
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from zoo.datasets.subword_graph import SubwordGraph
+
 
 class Preprocessing(ABC):
     """Base of the descriptions below.
@@ -171,6 +173,67 @@ class TextPreprocessing(Preprocessing):
             "max_length": self.max_length,
             "vocabulary": {
                 "words": len(self.vocabulary),
+                "sha256": hashlib.sha256(lines.encode()).hexdigest(),
+            },
+        }
+
+
+@dataclass(frozen=True)
+class SubwordPreprocessing(Preprocessing):
+    """Text → int32 subword ids `(batch, T)`, the longest piece first, and back without loss.
+
+    T is the length of the longest text of a batch, its end token included, and at most
+    `max_length`. Ids: 0 padding, 1 start, 2 end, 3 mask, the 256 single bytes, then `pieces` in
+    their order. Since every byte has an id there is no unknown word, in any script.
+    """
+
+    pieces: tuple[bytes, ...] = field(repr=False)
+    max_length: int
+    signature: ClassVar[str] = "predict_text"
+    input_name: ClassVar[str] = "text"
+
+    PADDING: ClassVar[int] = 0
+    START: ClassVar[int] = 1
+    END: ClassVar[int] = 2
+    MASK: ClassVar[int] = 3
+    FIRST_BYTE: ClassVar[int] = 4
+    FIRST_PIECE: ClassVar[int] = 260
+
+    @property
+    def vocabulary(self) -> tuple[bytes, ...]:
+        """What each id stands for; the first four, which are no text, for nothing."""
+        return (*[b""] * self.FIRST_BYTE, *(bytes([byte]) for byte in range(256)), *self.pieces)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of distinct ids."""
+        return self.FIRST_PIECE + len(self.pieces)
+
+    def raw_spec(self) -> tf.TensorSpec:
+        import tensorflow as tf
+
+        return tf.TensorSpec((None,), tf.string, name=self.input_name)
+
+    def prepare(self) -> SubwordGraph:
+        """The step as a module, whose `decode` maps ids `(batch, steps)` to strings."""
+        from zoo.datasets.subword_graph import SubwordGraph
+
+        return SubwordGraph(self)
+
+    def raw_example(self, x: np.ndarray) -> str:
+        """The text that the ids before the end token stand for."""
+        ids = [int(token) for token in x]
+        pieces = ids[: ids.index(self.END)] if self.END in ids else ids
+        vocabulary = self.vocabulary
+        return b"".join(vocabulary[token] for token in pieces).decode("utf-8", "replace")
+
+    def to_json(self) -> dict[str, Any]:
+        lines = "".join(f"{piece.hex()}\n" for piece in self.pieces)
+        return {
+            "kind": "subwords",
+            "max_length": self.max_length,
+            "vocabulary": {
+                "ids": self.vocabulary_size,
                 "sha256": hashlib.sha256(lines.encode()).hexdigest(),
             },
         }
