@@ -31,11 +31,12 @@ from zoo.cli.output import table
 from zoo.datasets import Dataset, Split
 from zoo.recipe import Recipe
 from zoo.training.callbacks import EpochNumber, StopOnNaN
-from zoo.training.fit import LOSS, compile_model
+from zoo.training.fit import compile_model
 from zoo.training.optimizers import make_optimizer
 from zoo.training.pipeline import training_batches
 
 # Steps an epoch of the measurement: a second or so of work each.
+LOSS = {"classification": "sparse_categorical_crossentropy", "binary": "binary_crossentropy"}
 STEPS = {"dense": 384, "cnn": 64, "lstm": 96, "transformer_classifier": 32}
 FUSED = 32
 
@@ -104,7 +105,7 @@ def measure(name: str, rounds: int) -> dict[str, object]:
 
 
 def plain_fit(model: keras.Model, data: Dataset, split: Split, recipe: Recipe) -> Epoch:
-    steps = len(split.x) // recipe.batch_size
+    steps = len(split) // recipe.batch_size
     model.compile(make_optimizer(recipe, steps), LOSS[data.task.kind], metrics=["accuracy"])
     return lambda: model.fit(split.x, split.y, batch_size=recipe.batch_size, verbose=0)
 
@@ -112,7 +113,7 @@ def plain_fit(model: keras.Model, data: Dataset, split: Split, recipe: Recipe) -
 def zoo_train(model: keras.Model, data: Dataset, split: Split, recipe: Recipe) -> Epoch:
     number = tf.Variable(0, dtype=tf.int64, trainable=False)
     batches = training_batches(split, recipe.batch_size, 0, number)
-    compile_model(model, data.task, recipe, len(split.x) // recipe.batch_size)
+    compile_model(model, data.task, recipe, len(split) // recipe.batch_size)
     callbacks = [EpochNumber(number), StopOnNaN()]
     return lambda: model.fit(batches, shuffle=False, verbose=0, callbacks=callbacks)
 
@@ -127,7 +128,7 @@ def bare_loop(
     jit: bool,
     metrics: bool = True,
 ) -> Epoch:
-    steps = len(split.x) // recipe.batch_size
+    steps = len(split) // recipe.batch_size
     number = tf.Variable(0, dtype=tf.int64, trainable=False)
     batches = training_batches(split, recipe.batch_size, 0, number)
     optimizer = make_optimizer(recipe, steps)

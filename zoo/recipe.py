@@ -8,9 +8,10 @@ from types import MappingProxyType
 from typing import Any
 
 from zoo.errors import InvalidOption
+from zoo.precision import check as check_precision
 
 OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
-SCHEDULES = ("constant", "cosine", "exponential", "linear")
+SCHEDULES = ("constant", "cosine", "exponential", "inverse_sqrt", "linear")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,12 +22,19 @@ class Recipe:
         dataset: name of the default data set.
         epochs: passes over the training split.
         batch_size: examples a step, over all replicas together.
-        optimizer: one of `OPTIMIZERS`, with Keras's defaults but for the learning rate.
+        optimizer: one of `OPTIMIZERS`.
+        optimizer_options: its arguments besides the learning rate, where they are not Keras's
+            defaults.
         learning_rate: peak learning rate.
         schedule: how the learning rate goes on after warmup, one of `SCHEDULES`; all but
-            `constant` end at `final_learning_rate` of the peak with the last step.
+            `constant` and `inverse_sqrt` end at `final_learning_rate` of the peak with the last
+            step. `inverse_sqrt` falls with one over the root of the step and needs a warmup.
         warmup_epochs: epochs over which the rate rises linearly from zero.
         final_learning_rate: last rate as a fraction of the peak.
+        label_smoothing: share of a target that is spread evenly over all classes or tokens.
+        augment: policy of `zoo.training.augmentation` that changes training batches, or `none`.
+        precision: type of the layers' computation, one of `zoo.precision.PRECISIONS`; the
+            trained model is float32 all the same.
         early_stopping: epochs without a better validation loss after which training stops and
             the best weights are taken; 0 is off.
         jit_compile: compile the step with XLA (measured faster for recurrent and small dense
@@ -43,6 +51,10 @@ class Recipe:
     schedule: str = "constant"
     warmup_epochs: float = 0.0
     final_learning_rate: float = 0.01
+    optimizer_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    label_smoothing: float = 0.0
+    augment: str = "none"
+    precision: str = "float32"
     early_stopping: int = 0
     jit_compile: bool = False
     steps_per_execution: int = 32
@@ -66,12 +78,22 @@ class Recipe:
             raise InvalidOption(
                 f"warmup_epochs is {self.warmup_epochs}: it must be below the {self.epochs} epochs."
             )
+        if not 0 <= self.label_smoothing < 1:
+            raise InvalidOption(
+                f"label_smoothing is {self.label_smoothing}: it is a share, from 0 to below 1."
+            )
+        if self.schedule == "inverse_sqrt" and not self.warmup_epochs:
+            raise InvalidOption(
+                "The inverse_sqrt schedule has its peak where the warmup ends: give warmup_epochs."
+            )
+        check_precision(self.precision)
         for name, choices in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
             if getattr(self, name) not in choices:
                 raise InvalidOption(
                     f"Unknown {name} {getattr(self, name)!r}: choose from {', '.join(choices)}."
                 )
-        object.__setattr__(self, "arguments", MappingProxyType(dict(self.arguments)))
+        for name in ("arguments", "optimizer_options"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
 
     def replace(self, **changes: Any) -> Recipe:
         """A copy with these fields changed; a field given as None keeps its value."""
@@ -80,7 +102,10 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Plain data, from which `from_json` makes an equal recipe."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {**fields, "arguments": dict(self.arguments)}
+        mappings = {
+            name: dict(value) for name, value in fields.items() if isinstance(value, Mapping)
+        }
+        return {**fields, **mappings}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recipe:

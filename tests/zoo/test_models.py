@@ -264,7 +264,7 @@ def test_a_text_of_padding_alone_still_has_probabilities() -> None:
 
 
 def test_positions_are_the_papers_formula() -> None:
-    from zoo.layers import sinusoids
+    from zoo.layers.positions import sinusoids
 
     table = sinusoids(50, 6)
     for position in (0, 7, 49):

@@ -12,21 +12,36 @@ from zoo.datasets.preprocessing import Preprocessing
 from zoo.errors import DataError
 
 SPLITS = ("train", "validation", "test")
+TOKEN_TASKS = ("language_model", "masked_language_model", "translation")
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Arrays of one split; the first axis of both counts the examples."""
+    """Arrays of one split; the first axis of all of them counts the examples.
 
-    x: np.ndarray
+    `x` is one array, or a mapping from a model's input names to arrays where it has several.
+    """
+
+    x: np.ndarray | Mapping[str, np.ndarray]
     y: np.ndarray
 
     def __post_init__(self) -> None:
-        if len(self.x) != len(self.y):
-            raise DataError(f"A split has {len(self.x)} examples but {len(self.y)} targets.")
+        for array in self.arrays().values():
+            if len(array) != len(self.y):
+                raise DataError(f"A split has {len(array)} examples but {len(self.y)} targets.")
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.y)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The inputs by name; a single array goes by the empty name."""
+        return dict(self.x) if isinstance(self.x, Mapping) else {"": self.x}
+
+    def inputs(self, rows: Any) -> np.ndarray | dict[str, np.ndarray]:
+        """Some examples' inputs in the form of `x`; `rows` is whatever indexes an array."""
+        if isinstance(self.x, Mapping):
+            return {name: array[rows] for name, array in self.x.items()}
+        return self.x[rows]
 
 
 @dataclass(frozen=True)
@@ -36,10 +51,33 @@ class Task:
     - classification: int32 `(n,)`, an index into `class_names`
     - binary: float32 `(n, 1)`, 0.0 or 1.0, also an index into the two `class_names`
     - regression: float32 `(n, k)`, in the target's own unit
+
+    The kinds of `TOKEN_TASKS` predict a token id at every step, 0 where there is none to predict:
+
+    - language_model: int32 `(n, steps)`, the token after each of `x`
+    - masked_language_model: int32 `(n, steps)`, the token that a mask hides
+    - translation: int32 `(n, steps)`, the token after each of `x["target"]`
     """
 
-    kind: Literal["classification", "binary", "regression"]
+    kind: Literal[
+        "classification",
+        "binary",
+        "regression",
+        "language_model",
+        "masked_language_model",
+        "translation",
+    ]
     class_names: tuple[str, ...] = ()
+
+    @property
+    def predicts_classes(self) -> bool:
+        """One class an example, of two or more."""
+        return self.kind in ("classification", "binary")
+
+    @property
+    def predicts_tokens(self) -> bool:
+        """A token at every step."""
+        return self.kind in TOKEN_TASKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +114,7 @@ class Dataset:
         examples = self._checked(split, index)
         if split in self.originals:
             return self.originals[split][index]
-        return self.preprocessing.raw_example(examples.x[index])
+        return self.preprocessing.raw_example(examples.inputs(index))
 
     def label(self, split: str, index: int) -> str | float | tuple[float, ...]:
         """One example's true class name, or its target value (a tuple if there are several)."""
@@ -101,7 +139,7 @@ class DatasetInfo:
     """What is known of a data set before any of it is fetched."""
 
     name: str
-    task: str  # classification, binary, regression
+    task: str  # the kind of its Task
     summary: str
     licence: str
     source: str

@@ -16,22 +16,17 @@ import tensorflow as tf
 from rich.console import Console
 
 from zoo import datasets, registry
-from zoo.errors import InvalidOption, RunError, ShapeError, TrainingDiverged, TrainingInterrupted
+from zoo.errors import InvalidOption, RunError, TrainingDiverged, TrainingInterrupted
+from zoo.precision import with_precision
 from zoo.recipe import Recipe
 from zoo.saving import weights_file
 from zoo.training import checkpoint, evaluation, plots, strategies
 from zoo.training.callbacks import EpochNumber, ProgressLines, Recorder, StopOnNaN
 from zoo.training.history import History
+from zoo.training.objectives import check_fit, objective_for
 from zoo.training.optimizers import make_optimizer
-from zoo.training.pipeline import evaluation_batches, training_batches
+from zoo.training.pipeline import training_batches
 from zoo.training.runs import Run
-
-LOSS = {
-    "classification": "sparse_categorical_crossentropy",
-    "binary": "binary_crossentropy",
-    "regression": "mean_squared_error",
-}
-METRIC = {"classification": "accuracy", "binary": "accuracy", "regression": "r2"}
 
 
 def train(
@@ -82,7 +77,7 @@ def train(
     _check_batch_size(recipe, dataset)
     with strategies.scope(placed):
         keras.utils.set_random_seed(seed)
-        model = registry.build(name, **arguments)
+        model = _build(name, arguments, recipe)
     check_fit(model, name, dataset)
     run = Run.create(
         Path(runs),
@@ -120,9 +115,15 @@ def resume(folder: Path | str, *, console: Console | None = None) -> Run:
     dataset = datasets.load(run.info["dataset"])
     with strategies.scope(placed):
         keras.utils.set_random_seed(run.info["seed"])
-        model = registry.build(run.model, **run.info["arguments"])
+        model = _build(run.model, run.info["arguments"], recipe)
     history = History.read(run.folder / "history.csv", epochs) if epochs else History()
     return _fit(run, model, dataset, recipe, placed, history, console)
+
+
+def _build(name: str, arguments: Mapping[str, Any], recipe: Recipe) -> keras.Model:
+    """The model to train, in the recipe's precision."""
+    model = registry.build(name, **arguments)
+    return model if recipe.precision == "float32" else with_precision(model, recipe.precision)
 
 
 def _fit(
@@ -134,14 +135,21 @@ def _fit(
     history: History,
     console: Console,
 ) -> Run:
-    steps = len(dataset.train.x) // recipe.batch_size
+    steps = len(dataset.train) // recipe.batch_size
+    objective = objective_for(dataset.task)
     compile_model(model, dataset.task, recipe, steps, placed)
     for sentence in strategies.warnings_for(model, placed):
         console.print(f"[yellow]Warning:[/] {sentence}")
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-    batches = training_batches(dataset.train, recipe.batch_size, run.info["seed"], epoch)
+    batches = training_batches(
+        dataset.train,
+        recipe.batch_size,
+        run.info["seed"],
+        epoch,
+        bucketed=objective.bucketed,
+    )
     replicas = placed.num_replicas_in_sync if placed else 1
-    validation = evaluation_batches(dataset.validation, replicas=replicas)
+    validation = objective.validation(dataset.validation, replicas)
     progress = ProgressLines(console, recipe.epochs, steps)
     done, began = len(history.rows), time.perf_counter()
     with _locked(run), _recorded_ending(run, progress), _sigterm_interrupts():
@@ -178,46 +186,26 @@ def compile_model(
     strategy: tf.distribute.Strategy | None = None,
 ) -> None:
     """Compiles with the loss and metric of the task, and the optimizer of the recipe."""
+    objective = objective_for(task)
     with strategies.scope(strategy):
-        metric = keras.metrics.R2Score(name="r2") if task.kind == "regression" else "accuracy"
+        optimizer = make_optimizer(recipe, steps_per_epoch)
+        if recipe.precision == "mixed_float16":
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
         # Other backends always compile; "auto" leaves the choice to them.
         own_xla = keras.backend.backend() != "tensorflow"
         model.compile(
-            optimizer=make_optimizer(recipe, steps_per_epoch),
-            loss=LOSS[task.kind],
-            metrics=[metric],
+            optimizer=optimizer,
+            loss=objective.loss(recipe),
+            metrics=objective.metrics(),
             jit_compile="auto" if own_xla else recipe.jit_compile,
             steps_per_execution=min(recipe.steps_per_execution, steps_per_epoch),
         )
 
 
-def check_fit(model: keras.Model, name: str, dataset: datasets.Dataset) -> None:
-    """Raises ShapeError where a model cannot take a data set's examples or give its targets."""
-    wanted, given = model.inputs[0], dataset.train.x
-    same_kind = ("int" in wanted.dtype) == (given.dtype.kind in "iu")
-    if tuple(wanted.shape[1:]) != given.shape[1:] or not same_kind:
-        raise ShapeError(
-            f"{name} takes {wanted.dtype} {tuple(wanted.shape[1:])} an example, but {dataset.name} "
-            f"holds {given.dtype} {given.shape[1:]}."
-        )
-    task, outputs = dataset.task, model.outputs[0].shape[-1]
-    needed = {
-        "classification": len(task.class_names),
-        "binary": 1,
-        "regression": dataset.train.y.shape[-1],
-    }[task.kind]
-    sigmoid = model.output_names[0] == "probability"
-    if outputs != needed or sigmoid != (task.kind == "binary"):
-        raise ShapeError(
-            f"{name} gives {model.output_names[0]} of width {outputs}, but {dataset.name} is a "
-            f"{task.kind} task of width {needed}."
-        )
-
-
 def _check_batch_size(recipe: Recipe, dataset: datasets.Dataset) -> None:
-    if recipe.batch_size > len(dataset.train.x):
+    if recipe.batch_size > len(dataset.train):
         raise InvalidOption(
-            f"The batch size {recipe.batch_size} is larger than the {len(dataset.train.x)} "
+            f"The batch size {recipe.batch_size} is larger than the {len(dataset.train)} "
             f"training examples of {dataset.name}: choose a smaller --batch-size."
         )
 
@@ -231,18 +219,18 @@ def _finish(
     run: Run, model: keras.Model, dataset: datasets.Dataset, history: History, seconds: float
 ) -> None:
     """Weights, metrics and pictures of the last epoch (of the best, with early stopping)."""
-    folder, task = run.folder, dataset.task
+    folder, objective = run.folder, objective_for(dataset.task)
     # The same layers without optimizer, whose state would treble the file.
     final = keras.Model(model.inputs, model.outputs, name=model.name)
+    if run.recipe.precision != "float32":
+        final = with_precision(final, "float32")
     run.write("last.weights.h5", weights_file(final))
     kept = history.best_epoch if run.recipe.early_stopping else len(history.rows)
     if run.recipe.early_stopping:
         final.load_weights(folder / "best.weights.h5")
     final.save(folder / "model.keras")
-    outputs = {
-        name: final.predict(split.x, batch_size=512, verbose=0)
-        for name, split in (("validation", dataset.validation), ("test", dataset.test))
-    }
+    validation, _ = objective.evaluate(final, dataset.validation)
+    test, outputs = objective.evaluate(final, dataset.test)
     run.write_json(
         "metrics.json",
         {
@@ -250,16 +238,17 @@ def _finish(
             "epoch": kept,
             "best_epoch": history.best_epoch,
             "seconds": round(seconds, 1),
-            "validation": evaluation.metrics(task, dataset.validation.y, outputs["validation"]),
-            "test": evaluation.metrics(task, dataset.test.y, outputs["test"]),
+            "validation": validation,
+            "test": test,
         },
     )
     title = f"{run.model} on {dataset.name}"
-    run.write("curves.png", plots.curves(history, METRIC[task.kind], title))
-    if task.kind != "regression":
-        truth = evaluation.classes(task, dataset.test.y)
-        guess = evaluation.predicted(task, outputs["test"])
-        picture = plots.confusion_matrix(truth, guess, task.class_names, f"{title}, test split")
+    run.write("curves.png", plots.curves(history, objective.metric, title))
+    if dataset.task.predicts_classes:
+        truth = evaluation.classes(dataset.task, dataset.test.y)
+        guess = evaluation.predicted(dataset.task, outputs)
+        names = dataset.task.class_names
+        picture = plots.confusion_matrix(truth, guess, names, f"{title}, test split")
         run.write("confusion_matrix.png", picture)
     run.update(state="complete")
     for path in (folder / "checkpoint").glob("*"):

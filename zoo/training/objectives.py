@@ -1,0 +1,175 @@
+"""What each kind of task is trained for and judged by: loss, metric, fit, final evaluation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import keras
+
+from zoo.datasets import Dataset, Split, Task
+from zoo.errors import ShapeError
+from zoo.recipe import Recipe
+from zoo.training import evaluation
+from zoo.training.losses import (
+    ClassAccuracy,
+    ClassCrossEntropy,
+    TokenAccuracy,
+    TokenCrossEntropy,
+    TokenLoss,
+)
+from zoo.training.pipeline import evaluation_batches
+
+TOKEN_BATCH = 32  # examples a batch in evaluation, whose logits are vocabulary times as large
+
+
+class Objective:
+    """Base: one output with a column for each class or value."""
+
+    metric: str  # the one that curves show, and the first of the final ones
+    output: str  # name of the model's output
+    bucketed = False  # see `training_batches`
+
+    def __init__(self, task: Task):
+        self.task = task
+
+    def loss(self, recipe: Recipe) -> Any:
+        """What `compile` takes as loss."""
+        raise NotImplementedError
+
+    def metrics(self) -> list[Any]:
+        """What `compile` takes as metrics."""
+        return [self.metric]
+
+    def width(self, dataset: Dataset) -> int:
+        """Size of the output's last axis that the data set needs."""
+        raise NotImplementedError
+
+    def check(self, model: keras.Model, name: str, dataset: Dataset) -> None:
+        """Raises ShapeError unless the model's output is what the task needs."""
+        width, needed = model.outputs[0].shape[-1], self.width(dataset)
+        output = model.output_names[0]
+        if width != needed or output != self.output:
+            raise ShapeError(
+                f"{name} gives {output} of width {width}, but {dataset.name} is a "
+                f"{self.task.kind} task of width {needed}."
+            )
+
+    def validation(self, split: Split, replicas: int) -> Any:
+        """Batches for validation during training."""
+        return evaluation_batches(split, replicas=replicas)
+
+    def evaluate(self, model: keras.Model, split: Split) -> tuple[dict[str, float], Any]:
+        """Final metrics of a split, and the outputs that they were computed from, if kept."""
+        outputs = model.predict(split.x, batch_size=512, verbose=0)
+        return evaluation.metrics(self.task, split.y, outputs), outputs
+
+
+class Classification(Objective):
+    metric, output = "accuracy", "probabilities"
+
+    def loss(self, recipe: Recipe) -> Any:
+        return ClassCrossEntropy(recipe.label_smoothing)
+
+    def metrics(self) -> list[Any]:
+        return [ClassAccuracy()]
+
+    def width(self, dataset: Dataset) -> int:
+        return len(self.task.class_names)
+
+
+class Binary(Objective):
+    metric, output = "accuracy", "probability"
+
+    def loss(self, recipe: Recipe) -> Any:
+        return keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
+
+    def width(self, dataset: Dataset) -> int:
+        return 1
+
+
+class Regression(Objective):
+    metric, output = "r2", "values"
+
+    def loss(self, recipe: Recipe) -> Any:
+        return "mean_squared_error"
+
+    def metrics(self) -> list[Any]:
+        return [keras.metrics.R2Score(name="r2")]
+
+    def width(self, dataset: Dataset) -> int:
+        return dataset.train.y.shape[-1]
+
+
+class Tokens(Objective):
+    """Logits over the vocabulary at every step."""
+
+    metric, output, bucketed = "accuracy", "logits", True
+
+    def loss(self, recipe: Recipe) -> Any:
+        return TokenCrossEntropy(recipe.label_smoothing)
+
+    def metrics(self) -> list[Any]:
+        return [TokenAccuracy()]
+
+    def width(self, dataset: Dataset) -> int:
+        return dataset.model_arguments["vocabulary_size"]
+
+    def validation(self, split: Split, replicas: int) -> Any:
+        return evaluation_batches(split, TOKEN_BATCH, replicas, bucketed=True)
+
+    def evaluate(self, model: keras.Model, split: Split) -> tuple[dict[str, float], Any]:
+        """Accuracy, mean loss in nats a token, and perplexity; batch by batch, without outputs."""
+        judged = keras.Model(model.inputs, model.outputs)
+        judged.compile(loss=None, metrics=[TokenAccuracy(), TokenLoss()], jit_compile=False)
+        found = judged.evaluate(self.validation(split, 1), verbose=0, return_dict=True)
+        return {
+            "accuracy": float(found["accuracy"]),
+            "loss": float(found["token_loss"]),
+            "perplexity": math.exp(found["token_loss"]),
+            "tokens": int((split.y != 0).sum()),
+        }, None
+
+
+KINDS = {
+    "classification": Classification,
+    "binary": Binary,
+    "regression": Regression,
+    "language_model": Tokens,
+    "masked_language_model": Tokens,
+    "translation": Tokens,
+}
+
+
+def objective_for(task: Task) -> Objective:
+    """The objective of a task's kind."""
+    return KINDS[task.kind](task)
+
+
+def check_fit(model: keras.Model, name: str, dataset: Dataset) -> None:
+    """Raises ShapeError where a model cannot take a data set's examples or give its targets."""
+    given = dataset.train.arrays()
+    wanted = {tensor.name: tensor for tensor in model.inputs}
+    if len(wanted) == 1 and "" in given:
+        given = {next(iter(wanted)): given[""]}
+    if wanted.keys() != given.keys():
+        raise ShapeError(
+            f"{name} takes {', '.join(wanted)}, but {dataset.name} holds "
+            f"{', '.join(key or 'one array' for key in given)}."
+        )
+    for key, tensor in wanted.items():
+        array = given[key]
+        same_kind = ("int" in tensor.dtype) == (array.dtype.kind in "iu")
+        if not (same_kind and _fits(tensor.shape[1:], array.shape[1:])):
+            raise ShapeError(
+                f"{name} takes {tensor.dtype} {tuple(tensor.shape[1:])} an example, but "
+                f"{dataset.name} holds {array.dtype} {array.shape[1:]}."
+            )
+    objective_for(dataset.task).check(model, name, dataset)
+
+
+def _fits(wanted: tuple[int | None, ...], given: tuple[int, ...]) -> bool:
+    """Equal but for sizes that the model leaves free."""
+    return len(wanted) == len(given) and all(
+        size in (None, other) for size, other in zip(wanted, given, strict=True)
+    )
