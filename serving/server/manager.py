@@ -118,6 +118,11 @@ class Manager:
                 message = f"Could not find version {version} of model {model}"
         raise ServingError(Code.NOT_FOUND, message)
 
+    def all_versions(self) -> list[Version]:
+        """Every version of every model that is known."""
+        with self._lock:
+            return [version for known in self._models.values() for version in known.values()]
+
     def model_names(self) -> list[str]:
         """The models that are wanted now, by name."""
         with self._lock:

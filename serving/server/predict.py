@@ -1,4 +1,4 @@
-"""Predict, whatever the protocol: find the signature, check the feeds, run."""
+"""Predict, whatever the protocol: find the signature, read the feeds, check them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 from serving import tensor_proto
 from serving.server.servable import DEFAULT_SIGNATURE, Servable, Signature, check_feeds
 from serving.server.status import Code, ServingError, invalid
+from serving.server.steps import Run
 
 
 def signature_for(servable: Servable, name: str) -> Signature:
@@ -25,20 +26,19 @@ def signature_for(servable: Servable, name: str) -> Signature:
     return signature
 
 
-def predict(
+def prepare(
     servable: Servable,
     signature: Signature,
     feeds: Mapping[str, np.ndarray],
     output_filter: Sequence[str] = (),
-) -> dict[str, np.ndarray]:
-    """Run `signature` on `feeds`.
+) -> Run:
+    """The run of `signature` on `feeds`.
 
     Args:
         output_filter: names of the outputs to compute; all of them where it is empty.
 
     Raises:
         ServingError: feeds or filter that do not fit the signature.
-        tf.errors.OpError: what the graph says about the values.
     """
     complete = check_feeds(signature, feeds)
     seen: set[str] = set()
@@ -51,7 +51,7 @@ def predict(
         if name in seen:
             raise invalid(f"duplicate output tensor alias: {name}")
         seen.add(name)
-    return servable.run(signature, complete, output_filter or None)
+    return Run(servable, signature, complete, tuple(output_filter) or None)
 
 
 def tensor_feeds(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -21,6 +21,7 @@ from serving import dtypes, tensor_proto
 from serving.server.status import Code, ServingError, invalid
 
 DEFAULT_SIGNATURE = "serving_default"
+MAX_SHARED = 64
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Servable:
         self.signatures = {
             key: _signature(key, definition) for key, definition in self.signature_defs.items()
         }
+        self._shared: dict[str, Signature] = {}
 
     def run(
         self,
@@ -81,6 +83,17 @@ class Servable:
         function = signature._callables.get(names) or self._make_callable(signature, names)
         arrays = function(*[feeds[name] for name in signature.inputs])
         return {name: _as_array(array) for name, array in zip(names, arrays, strict=True)}
+
+    def shared(self, signature: Signature) -> Signature:
+        """The first signature given under its key: one that was made for a request is kept.
+
+        Its callables are then made once. There are as many as requests combine signatures in
+        different ways, which a client chooses: past a bound the last are forgotten.
+        """
+        with self._lock:
+            if len(self._shared) >= MAX_SHARED and signature.key not in self._shared:
+                return signature
+            return self._shared.setdefault(signature.key, signature)
 
     def _make_callable(self, signature: Signature, names: tuple[str, ...]) -> Callable:
         from tensorflow.core.protobuf import config_pb2
@@ -121,7 +134,7 @@ class Servable:
 
     def close(self) -> None:
         """Free the session. No run may be under way, and none may follow."""
-        for signature in self.signatures.values():
+        for signature in (*self.signatures.values(), *self._shared.values()):
             signature._callables.clear()  # callables release their handles before the session ends
         self._session.close()
         self._session = None

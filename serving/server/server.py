@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from serving.config.models import ModelConfig
 from serving.errors import PortInUse, StartError
+from serving.server.core import Core, Options
 from serving.server.execution import Execution
 from serving.server.flags import Flags
 from serving.server.listen import RestServer, claim
@@ -87,6 +88,7 @@ class _Server:
         )
         self._source = Source(self._manager, plan.list_models, flags.file_system_poll_wait_seconds)
         self._execution = Execution(max(1, flags.rest_api_num_threads))
+        self._core = Core(self._manager, self._execution, options=Options())
         self._stop = asyncio.Event()
 
     async def run(self, rest_socket: socket.socket | None) -> None:
@@ -122,8 +124,7 @@ class _Server:
 
         flags = self._plan.flags
         server = GrpcServer(
-            self._manager,
-            self._execution,
+            self._core,
             message_bytes=flags.max_request_bytes,
             concurrent_calls=flags.grpc_max_threads or None,
         )
@@ -142,9 +143,7 @@ class _Server:
 
         flags = self._plan.flags
         limits = Limits(flags.rest_api_timeout_in_ms / 1000, flags.max_request_bytes)
-        app = RestApp(
-            self._manager, self._execution, limits, cors=flags.rest_api_enable_cors_support
-        )
+        app = RestApp(self._core, limits, cors=flags.rest_api_enable_cors_support)
         server = RestServer(app, listener)
         await server.begin()
         log.info("Exporting HTTP/REST API at:localhost:%d ...", listener.getsockname()[1])

@@ -10,7 +10,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from serving.server.predict import predict, signature_for, tensor_feeds
+from serving.server.predict import prepare, signature_for, tensor_feeds
 from serving.server.servable import Servable
 from serving.server.status import Code, ServingError, invalid
 
@@ -63,4 +63,4 @@ def warm_up(servable: Servable, path: Path, *, iterations: int = 1) -> int:
 
 def _predict(servable: Servable, request: Any) -> None:
     signature = signature_for(servable, request.model_spec.signature_name)
-    predict(servable, signature, tensor_feeds(request.inputs), list(request.output_filter))
+    prepare(servable, signature, tensor_feeds(request.inputs), list(request.output_filter)).now()

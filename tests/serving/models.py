@@ -90,6 +90,37 @@ def save_half_plus_two(path: Path) -> Path:
     return path
 
 
+def save_counter(path: Path) -> Path:
+    """A TensorFlow 1 model with a state, and signatures without inputs."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        counter = v1.Variable(0.0, name="counter", use_resource=False)
+        delta = v1.placeholder(tf.float32, name="delta")
+        outputs = {
+            "get_counter": counter._ref(),
+            "reset_counter": tf.raw_ops.Assign(ref=counter._ref(), value=0.0),
+            "incr_counter": tf.raw_ops.AssignAdd(ref=counter._ref(), value=1.0),
+            "incr_counter_by": tf.raw_ops.AssignAdd(ref=counter._ref(), value=delta),
+        }
+        session.run(v1.global_variables_initializer())
+        info = v1.saved_model.build_tensor_info
+        builder = v1.saved_model.Builder(str(path))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            signature_def_map={
+                name: v1.saved_model.build_signature_def(
+                    {"delta": info(delta)} if name == "incr_counter_by" else {},
+                    {"output": info(output)},
+                    "tensorflow/serving/predict",
+                )
+                for name, output in outputs.items()
+            },
+        )
+        builder.save()
+    return path
+
+
 def _save_multi(path: Path) -> Path:
     return save_functions(
         path,
@@ -184,6 +215,7 @@ _RECORDED: dict[str, Callable[[Path], Path]] = {
     "ints": _save_ints,
     "nobatch": _save_nobatch,
     "hp2_tf2": _save_half_plus_two_tf2,
+    "counter": save_counter,
 }
 
 

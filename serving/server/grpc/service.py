@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable
 import grpc
 import grpc.aio
 
-from serving.server.execution import Execution
+from serving.server.core import Core
 from serving.server.grpc.handlers import TABLE, Handler
-from serving.server.manager import Manager
 from serving.server.status import from_exception
 
 log = logging.getLogger(__name__)
@@ -26,20 +25,19 @@ class GrpcServer:
     """PredictionService and ModelService on a port.
 
     Args:
-        manager, execution: what answers, and where.
+        core: what answers.
         message_bytes: a larger request is RESOURCE_EXHAUSTED.
         concurrent_calls: one more at a time is RESOURCE_EXHAUSTED; None for no limit.
     """
 
     def __init__(
         self,
-        manager: Manager,
-        execution: Execution,
+        core: Core,
         *,
         message_bytes: int,
         concurrent_calls: int | None = None,
     ):
-        self._manager, self._execution = manager, execution
+        self._core = core
         self._answers_may_go = asyncio.Event()
         self._answers_may_go.set()
         self._server = grpc.aio.server(
@@ -52,7 +50,7 @@ class GrpcServer:
         )
         for service, methods in TABLE.items():
             rpcs = {
-                method: grpc.unary_unary_rpc_method_handler(self._behaviour(handler))
+                method: grpc.unary_unary_rpc_method_handler(self._behaviour(method, handler))
                 for method, handler in methods.items()
             }
             generic = grpc.method_handlers_generic_handler(service, rpcs)
@@ -83,14 +81,16 @@ class GrpcServer:
         await stopping
 
     def _behaviour(
-        self, handler: Handler
+        self, method: str, handler: Handler
     ) -> Callable[[bytes, grpc.aio.ServicerContext], Awaitable[bytes]]:
-        manager, execution = self._manager, self._execution
+        core = self._core
 
         async def answer(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
             kind = (handler, _model_spec(request))
             try:
-                data = await execution.run(kind, len(request), handler, manager, request)
+                data = await core.answer(
+                    core.call(method, "GRPC"), kind, len(request), handler, request
+                )
             except Exception as error:
                 known = from_exception(error)
                 if known is not error and not hasattr(error, "error_code"):

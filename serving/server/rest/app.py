@@ -10,8 +10,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
-from serving.server.execution import Execution
-from serving.server.manager import Manager
+from serving.server.core import Core
 from serving.server.rest import handlers, routes
 from serving.server.status import HTTP_STATUS, Code, ServingError, from_exception, invalid
 
@@ -56,13 +55,12 @@ class RestApp:
 
     def __init__(
         self,
-        manager: Manager,
-        execution: Execution,
+        core: Core,
         limits: Limits = Limits(),
         *,
         cors: bool = False,
     ):
-        self._manager, self._execution, self._limits = manager, execution, limits
+        self._core, self._limits = core, limits
         self._cors = _CORS if cors else []
         self.draining = False
         self.under_way = 0
@@ -108,11 +106,11 @@ class RestApp:
 
     async def _result(self, route: routes.Route, body: bytes) -> bytes:
         handler = handlers.TABLE[route.verb]
-        return await self._execution.run(
+        return await self._core.answer(
+            self._core.call(route.verb, "REST"),
             (route.verb, route.name),
             len(body),
             handler,
-            self._manager,
             route,
             body,
             timeout=self._limits.timeout_seconds,

@@ -1,44 +1,73 @@
-"""What each route answers: synchronous functions from a request's body to an answer's.
-
-The table is where classify and regress will stand.
-"""
+"""What each route answers: steps from a request's body to an answer's."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 
+from serving.server import examples
+from serving.server.core import Call
 from serving.server.lifecycle import Version
-from serving.server.manager import Manager
-from serving.server.predict import predict as run_predict
-from serving.server.rest import json_input, json_output
+from serving.server.predict import prepare
+from serving.server.rest import json_examples, json_input, json_output
 from serving.server.rest.json_parse import parse_object
 from serving.server.rest.routes import Route
-from serving.server.servable import DEFAULT_SIGNATURE
-from serving.server.status import Code, ServingError, invalid
+from serving.server.servable import DEFAULT_SIGNATURE, check_feeds
+from serving.server.status import invalid
+from serving.server.steps import Run, Steps
 
-Handler = Callable[[Manager, Route, bytes], bytes]
+Handler = Callable[[Call, Route, bytes], "Steps | bytes"]
 
 
-def predict(manager: Manager, route: Route, body: bytes) -> bytes:
+def predict(call: Call, route: Route, body: bytes) -> Steps:
     """Run a signature on the tensors in `body`; the answer has the request's format."""
+    call.model = route.name
     document = parse_object(body)
     name = json_input.signature_name(document)
-    with manager.lease(route.name, route.version, route.label) as version:
+    with call.core.manager.lease(route.name, route.version, route.label) as version:
+        call.version = version.number
         servable = version.servable
         signature = servable.signatures.get(name or DEFAULT_SIGNATURE)
         if signature is None:
             raise invalid(
                 f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def'
             )
+        call.signature = signature.key
         feeds, in_rows = json_input.read_tensors(document, signature, name)
-        outputs = run_predict(servable, signature, feeds)
+        outputs = yield prepare(servable, signature, feeds)
     return json_output.row(outputs) if in_rows else json_output.columnar(outputs)
 
 
-def metadata(manager: Manager, route: Route, body: bytes) -> bytes:
+def classify(call: Call, route: Route, body: bytes) -> Steps:
+    """Labels and scores for each of the `examples` in `body`."""
+    outputs = yield from _evaluate(call, route, body, examples.CLASSIFY)
+    return json_examples.classifications(examples.classes(outputs, call.examples))
+
+
+def regress(call: Call, route: Route, body: bytes) -> Steps:
+    """A value for each of the `examples` in `body`."""
+    outputs = yield from _evaluate(call, route, body, examples.REGRESS)
+    return json_examples.regressions(examples.values(outputs, call.examples))
+
+
+def _evaluate(call: Call, route: Route, body: bytes, method: str) -> Steps:
+    call.model = route.name
+    document = parse_object(body)
+    name = json_input.signature_name(document)
+    feeds = {examples.INPUT: examples.serialized(json_examples.read_input(document))}
+    call.examples = len(feeds[examples.INPUT])
+    named = call.core.options.check_method_names
+    with call.core.manager.lease(route.name, route.version, route.label) as version:
+        call.version = version.number
+        servable = version.servable
+        task = examples.task(servable, examples.find(servable, name), method, named=named)
+        call.signature = task.signature.key
+        return (yield Run(servable, task.signature, check_feeds(task.signature, feeds)))
+
+
+def metadata(call: Call, route: Route, body: bytes) -> bytes:
     """The signatures of a version, as GetModelMetadata gives them."""
-    with manager.lease(route.name, route.version, route.label) as version:
+    with call.core.manager.lease(route.name, route.version, route.label) as version:
         signatures = version.servable.metadata_json
         number = version.number
     spec = {"name": route.name, "version": str(number), "signature_name": ""}
@@ -48,11 +77,11 @@ def metadata(manager: Manager, route: Route, body: bytes) -> bytes:
     ).encode()
 
 
-def status(manager: Manager, route: Route, body: bytes) -> bytes:
+def status(call: Call, route: Route, body: bytes) -> bytes:
     """The states of a model's versions. A label is not looked at."""
     if not route.name:
         raise invalid("Missing model name in request.")
-    versions = manager.statuses(route.name, route.version)
+    versions = call.core.manager.statuses(route.name, route.version)
     answer = {"model_version_status": [_version_status(version) for version in versions]}
     return (json.dumps(answer, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -65,16 +94,10 @@ def _version_status(version: Version) -> dict:
     }
 
 
-def _not_yet(manager: Manager, route: Route, body: bytes) -> bytes:
-    raise ServingError(
-        Code.UNIMPLEMENTED, f"{route.verb} is not served: send the tensors to :predict instead."
-    )
-
-
 TABLE: dict[str, Handler] = {
     "predict": predict,
-    "classify": _not_yet,
-    "regress": _not_yet,
+    "classify": classify,
+    "regress": regress,
     "metadata": metadata,
     "status": status,
 }

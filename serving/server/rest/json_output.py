@@ -148,15 +148,20 @@ def _element(name: str, value: Any, indent: bytes) -> bytes:
             inner = indent + _STEP
             encoded = base64.b64encode(value)
             return b"{\n" + inner + b'"b64": "' + encoded + b'"\n' + indent + b"}"
-        return _string(value)
+        return string(value)
     if isinstance(value, (bool, np.bool_)):
         return b"true" if value else b"false"
     if isinstance(value, (int, np.integer)):
         return b"%d" % int(value)
-    return _float(value)
+    return decimal(value)
 
 
-def _float(value: Any) -> bytes:
+def decimal(value: Any) -> bytes:
+    """A float or double: the shortest digits that read back to it.
+
+    Raises:
+        ServingError: an element type that has no JSON form.
+    """
     if isinstance(value, np.float32):
         if not math.isfinite(value):
             return number(float(value)).encode()
@@ -169,7 +174,7 @@ def _float(value: Any) -> bytes:
     return number(float(value)).encode()
 
 
-def _string(value: bytes) -> bytes:
+def string(value: bytes) -> bytes:
     """A JSON string of the very bytes, UTF-8 or not, as TensorFlow Serving writes it."""
     try:
         return orjson.dumps(value.decode())

@@ -15,7 +15,7 @@ from serving.server.status import invalid
 # finding the offset takes seconds for each 10 MB.
 MAX_EXPLAINED_BYTES = 4 * 1024 * 1024
 
-_ONCE = (b'"instances"', b'"inputs"', b'"signature_name"')
+_ONCE = (b'"instances"', b'"inputs"', b'"signature_name"', b'"examples"', b'"context"')
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

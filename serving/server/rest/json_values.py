@@ -152,7 +152,7 @@ def _element(value: Any, spec: TensorSpec) -> Any:
     if isinstance(value, dict):
         if dtype is not dtypes.STRING:
             raise _type_error(value, name)
-        return _base64(value)
+        return decode_base64(value)
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if name in ("float", "double"):
         accepted = number
@@ -185,10 +185,16 @@ def _is_base64(value: Any) -> bool:
 
 
 def is_object(value: Any) -> bool:
+    """Whether a value is an object that does not stand for bytes."""
     return isinstance(value, dict) and not _is_base64(value)
 
 
-def _base64(value: dict) -> bytes:
+def decode_base64(value: dict) -> bytes:
+    """The bytes of a `{"b64": …}` object.
+
+    Raises:
+        ServingError: it has other keys, or is not base64.
+    """
     if not _is_base64(value):
         raise invalid(f"JSON Value: {printed(value)} not formatted correctly for base64 data")
     text = value["b64"].strip().rstrip("=")

@@ -20,7 +20,6 @@ import pytest
 from serving.server import Running
 
 DATA = Path(__file__).parents[1] / "data"
-UNSERVED = ("classify", "regress", "multiinference")  # still to come
 # Their answers depend on what was asked before, or on time.
 UNSTABLE = {"deadline_tiny", "counter_get", "counter_incr", "counter_default",
             "counter_get_instances", "counter_get_instances_obj"}  # fmt: skip
@@ -35,7 +34,6 @@ def _rest_cases() -> list:
         pytest.param(case, id=case["name"])
         for case in _cases("rest.jsonl")
         if case["name"] not in UNSTABLE
-        and not (case["method"] == "POST" and case["path"].endswith((":classify", ":regress")))
     ]
 
 
@@ -43,7 +41,7 @@ def _grpc_cases() -> list:
     return [
         pytest.param(case, id=case["name"])
         for case in _cases("grpc.jsonl")
-        if case["name"] not in UNSTABLE and case["method"].lower() not in UNSERVED
+        if case["name"] not in UNSTABLE
     ]
 
 
@@ -102,7 +100,14 @@ def test_rest(server: Running, case: dict) -> None:
 
 @pytest.mark.parametrize("case", _grpc_cases())
 def test_grpc(server: Running, case: dict) -> None:
-    from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
+    from tensorflow_serving.apis import (
+        classification_pb2,
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        inference_pb2,
+        predict_pb2,
+        regression_pb2,
+    )
 
     method = f"/tensorflow.serving.{case['service']}/{case['method']}"
     with grpc.insecure_channel(f"localhost:{server.grpc_port}") as channel:
@@ -128,7 +133,10 @@ def test_grpc(server: Running, case: dict) -> None:
         assert maps[0] == maps[1]
         return
     kind = {
+        "Classify": classification_pb2.ClassificationResponse,
+        "MultiInference": inference_pb2.MultiInferenceResponse,
         "Predict": predict_pb2.PredictResponse,
+        "Regress": regression_pb2.RegressionResponse,
         "GetModelStatus": get_model_status_pb2.GetModelStatusResponse,
     }[case["method"]]
     assert kind.FromString(answer) == kind.FromString(wanted)

@@ -14,7 +14,7 @@ from serving import tensor_proto
 from serving.server import servable
 from serving.server.flags import Flags
 from serving.server.loading import make_loader
-from serving.server.predict import predict, signature_for
+from serving.server.predict import prepare, signature_for
 from serving.server.status import Code, ServingError
 from serving.server.warmup import WARMUP_FILE
 
@@ -50,7 +50,9 @@ def test_warmup_runs_the_records(version: Path, caplog: pytest.LogCaptureFixture
     loaded = make_loader(Flags())("m", 1, version)
     assert "Number of warmup records read: 3." in caplog.text
     signature = signature_for(loaded, "")
-    np.testing.assert_array_equal(predict(loaded, signature, {"x": np.float32([2])})["y"], [6])
+    np.testing.assert_array_equal(
+        prepare(loaded, signature, {"x": np.float32([2])}).now()["y"], [6]
+    )
     loaded.close()
 
 
@@ -86,7 +88,7 @@ def test_unloading_frees_the_graph(saved: Path) -> None:
 def test_output_filter_and_shared_outputs(saved: Path) -> None:
     loaded = servable.load(saved)
     signature = loaded.signatures["serving_default"]
-    assert predict(loaded, signature, {"x": np.float32([1])}, ["y"]).keys() == {"y"}
+    assert prepare(loaded, signature, {"x": np.float32([1])}, ["y"]).now().keys() == {"y"}
     signature.outputs["again"] = signature.outputs["y"]
     both = loaded.run(signature, {"x": np.float32([1])})
     np.testing.assert_array_equal(both["again"], both["y"])
@@ -111,7 +113,7 @@ def test_a_wrong_rank_never_reaches_a_convolution(
     """Without the check, these end the process: run in the server, a request would end it."""
     signature = signature_for(convolution, "")
     with pytest.raises(ServingError, match="the signature takes") as error:
-        predict(convolution, signature, {"image": np.zeros(shape, np.float32)})
+        prepare(convolution, signature, {"image": np.zeros(shape, np.float32)})
     assert error.value.code is Code.INVALID_ARGUMENT
-    good = predict(convolution, signature, {"image": np.zeros((2, 8, 8, 1), np.float32)})
+    good = prepare(convolution, signature, {"image": np.zeros((2, 8, 8, 1), np.float32)}).now()
     assert next(iter(good.values())).shape == (2, 6, 6, 2)

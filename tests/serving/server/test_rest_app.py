@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from serving.server.core import Call, Core
 from serving.server.execution import Execution
 from serving.server.manager import Manager
 from serving.server.rest import handlers, routes
@@ -17,9 +18,9 @@ from serving.server.rest.app import Limits, RestApp
 
 
 @pytest.fixture
-def parts() -> Iterator[tuple[Manager, Execution]]:
+def core() -> Iterator[Core]:
     manager, execution = Manager(lambda *_: None), Execution(1)
-    yield manager, execution
+    yield Core(manager, execution)
     execution.stop()
     manager.stop()
 
@@ -62,36 +63,34 @@ def _ask(
     return start["status"], found, body["body"]
 
 
-def test_a_body_beyond_the_limit_is_refused(parts: tuple[Manager, Execution]) -> None:
-    app = RestApp(*parts, Limits(body_bytes=10))
+def test_a_body_beyond_the_limit_is_refused(core: Core) -> None:
+    app = RestApp(core, Limits(body_bytes=10))
     status, _, body = _ask(app, "POST", "/v1/models/m:predict", (b"12345678", b"9abcdef"))
     assert status == 400
     assert json.loads(body) == {"error": "Request body is larger than 10 bytes."}
 
 
-def test_a_client_that_leaves_gets_no_answer(parts: tuple[Manager, Execution]) -> None:
-    app = RestApp(*parts)
+def test_a_client_that_leaves_gets_no_answer(core: Core) -> None:
+    app = RestApp(core)
     assert _ask(app, "POST", "/v1/models/m:predict", (b"{",), leaves=True) is None
     assert app.under_way == 0
 
 
-def test_work_beyond_the_time_limit(
-    parts: tuple[Manager, Execution], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def slow(manager: Manager, route: routes.Route, body: bytes) -> bytes:
+def test_work_beyond_the_time_limit(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(call: Call, route: routes.Route, body: bytes) -> bytes:
         time.sleep(0.3)
         return b"late"
 
     monkeypatch.setitem(handlers.TABLE, "status", slow)
-    app = RestApp(*parts, Limits(timeout_seconds=0.02))
+    app = RestApp(core, Limits(timeout_seconds=0.02))
     status, _, body = _ask(app, "GET", "/v1/models/m")
     assert status == 504
     assert json.loads(body) == {"error": "Timed out waiting for notification"}
 
 
 @pytest.mark.parametrize("cors", [False, True])
-def test_cors_headers_only_with_their_flag(parts: tuple[Manager, Execution], cors: bool) -> None:
-    app = RestApp(*parts, cors=cors)
+def test_cors_headers_only_with_their_flag(core: Core, cors: bool) -> None:
+    app = RestApp(core, cors=cors)
     origin = ((b"origin", b"http://example.com"),)
     for method, wanted in (("OPTIONS", 200), ("GET", 404)):
         status, headers, _ = _ask(app, method, "/v1/models/m", headers=origin)
@@ -101,8 +100,8 @@ def test_cors_headers_only_with_their_flag(parts: tuple[Manager, Execution], cor
     assert _ask(app, "OPTIONS", "/v1/models/m")[0] == 400
 
 
-def test_draining_closes_connections(parts: tuple[Manager, Execution]) -> None:
-    app = RestApp(*parts)
+def test_draining_closes_connections(core: Core) -> None:
+    app = RestApp(core)
     assert "connection" not in _ask(app, "GET", "/v1/models/m")[1]
     app.draining = True
     assert _ask(app, "GET", "/v1/models/m")[1]["connection"] == "close"

@@ -1,0 +1,163 @@
+"""The core: answers a request of either protocol, by whatever way its model is run."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from serving.server.execution import Execution
+from serving.server.manager import Manager
+from serving.server.metrics import Metrics
+from serving.server.status import Code, from_exception
+from serving.server.steps import Outputs, Run, Steps
+
+if TYPE_CHECKING:
+    from serving.config.models import ModelConfig
+
+MICRO = 1e6
+
+
+@dataclass(frozen=True)
+class Options:
+    """What flags change in answers."""
+
+    check_method_names: bool = False
+    tensor_content: bool = False
+
+
+@dataclass
+class Call:
+    """One request while it is answered. The handler notes what it learns of it, for the metrics.
+
+    `model` stays empty for requests that run no model: they are not counted.
+    """
+
+    core: Core
+    api: str
+    entrypoint: str
+    model: str = ""
+    version: int = 0
+    signature: str = ""
+    examples: int = 0
+    run_seconds: float = 0.0
+
+
+class Core:
+    """What both protocols share: the models, the threads, the metrics.
+
+    Args:
+        manager: the models.
+        execution: where the work of requests runs.
+        options: what flags change in answers.
+        reload: serves another list of models; it returns when they are available.
+    """
+
+    def __init__(
+        self,
+        manager: Manager,
+        execution: Execution,
+        *,
+        options: Options = Options(),
+        metrics: Metrics | None = None,
+        reload: Callable[[list[ModelConfig]], None] | None = None,
+    ):
+        self.manager, self.execution, self.options = manager, execution, options
+        self.metrics = metrics or Metrics()
+        self.reload = reload
+        self.draining = False
+        self._in_flight = 0
+        self.metrics.in_flight.ask = lambda: {(): self._in_flight}
+        self.metrics.versions.ask = self._versions
+
+    def call(self, api: str, entrypoint: str) -> Call:
+        """A new request, by its method's name (`Predict`) and its protocol (`GRPC`, `REST`)."""
+        return Call(self, api, entrypoint)
+
+    async def answer(
+        self,
+        call: Call,
+        kind: Hashable,
+        size: int,
+        handler: Callable[..., Steps | bytes],
+        *args: Any,
+        timeout: float | None = None,
+    ) -> bytes:
+        """`handler(call, *args)` with all its steps, for a request of `size` bytes.
+
+        Raises:
+            asyncio.TimeoutError: after `timeout` seconds.
+            Exception: what the handler or the model raised.
+        """
+        started = time.perf_counter()
+        self._in_flight += 1
+        code = Code.OK
+        try:
+            return await self.execution.run(
+                kind, size, _straight, call, handler, *args, timeout=timeout
+            )
+        except asyncio.TimeoutError:
+            code = Code.DEADLINE_EXCEEDED
+            raise
+        except asyncio.CancelledError:
+            code = Code.CANCELLED
+            raise
+        except Exception as error:
+            code = from_exception(error).code
+            raise
+        finally:
+            self._in_flight -= 1
+            if call.model:
+                self._record(call, code, time.perf_counter() - started)
+
+    def _record(self, call: Call, code: Code, seconds: float) -> None:
+        metrics, micros = self.metrics, seconds * MICRO
+        metrics.request_count.increment(call.model, code.name)
+        if code is not Code.OK:
+            return
+        metrics.request_latency.record(micros, call.model, call.api, call.entrypoint)
+        metrics.version_latency.record(
+            micros, call.model, str(call.version), call.signature, call.api, call.entrypoint
+        )
+        run = call.run_seconds * MICRO
+        api = call.api[0].upper() + call.api[1:]  # here, REST's methods are spelled as gRPC's
+        metrics.runtime_latency.record(run, call.model, api, "TF1")
+        metrics.graph_run_time.record(run)
+        if call.examples:
+            metrics.example_counts.record(call.examples, call.model)
+            metrics.example_total.increment(call.model, by=call.examples)
+
+    def _versions(self) -> dict[tuple[str, ...], int]:
+        return {
+            (version.model, str(version.number), version.state.name): 1
+            for version in self.manager.all_versions()
+        }
+
+
+def _straight(call: Call, handler: Callable[..., Steps | bytes], *args: Any) -> bytes:
+    """Take all steps of a request here and now; returns its answer."""
+    steps = handler(call, *args)
+    if isinstance(steps, bytes):
+        return steps
+    try:
+        run = next(steps)
+        while True:
+            try:
+                outputs = timed(call, run)
+            except BaseException as error:
+                run = steps.throw(error)
+            else:
+                run = steps.send(outputs)
+    except StopIteration as end:
+        return end.value
+
+
+def timed(call: Call, run: Run) -> Outputs:
+    """The run, and in `call` how long it took."""
+    started = time.perf_counter()
+    try:
+        return run.now()
+    finally:
+        call.run_seconds += time.perf_counter() - started
