@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -91,40 +92,50 @@ def transformer_classifier(
     return keras.Model(tokens, probabilities, name="transformer_classifier")
 
 
-def encoder_block(
-    x: Any,
-    keep: Any,
+def encoder_block(x: Any, keep: Any, **options: Any) -> Any:
+    """One block of `make_encoder_block` with weights of its own, applied once."""
+    return make_encoder_block(width=x.shape[-1], **options)(x, keep)
+
+
+def make_encoder_block(
     *,
+    width: int,
     num_heads: int,
     feed_forward: int,
     dropout: float,
     name: str,
+    activation: str = "relu",
+    epsilon: float = EPSILON,
     keras: ModuleType = keras,
-) -> Any:
+) -> Callable[[Any, Any], Any]:
     """Self-attention and a feed-forward layer, each with residual and layer normalisation.
 
     Attention(Q, K, V) = softmax(Q Kᵀ / √d_k) V in every head; x ← norm(x + sublayer(x)).
 
-    Args:
-        x: float `(batch, steps, width)`.
-        keep: bool `(batch, steps)`, False for padding. It goes to the attention by name because
-            Keras 3's MultiHeadAttention does not see a mask that was computed outside.
-
     Returns:
-        float `(batch, steps, width)`.
+        A function of x, float `(batch, steps, width)`, and keep, bool `(batch, steps)`, False for
+        padding, that gives a float of x's shape. Its weights are the same at every call.
 
     Vaswani et al., 2017, section 3.1.
     """
-    layers, width = keras.layers, x.shape[-1]
-    attended = layers.MultiHeadAttention(
+    layers = keras.layers
+    attention = layers.MultiHeadAttention(
         num_heads, width // num_heads, dropout=dropout, name=f"{name}_attention"
-    )(x, x, attention_mask=keep[:, None, :])
-    attended = layers.Dropout(dropout, name=f"{name}_attention_dropout")(attended)
-    x = layers.Add(name=f"{name}_attention_residual")([x, attended])
-    x = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_attention_norm")(x)
+    )
+    attention_dropout = layers.Dropout(dropout, name=f"{name}_attention_dropout")
+    attention_residual = layers.Add(name=f"{name}_attention_residual")
+    attention_norm = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_attention_norm")
+    inner = layers.Dense(feed_forward, activation=activation, name=f"{name}_inner")
+    outer = layers.Dense(width, name=f"{name}_outer")
+    outer_dropout = layers.Dropout(dropout, name=f"{name}_outer_dropout")
+    outer_residual = layers.Add(name=f"{name}_outer_residual")
+    outer_norm = layers.LayerNormalization(epsilon=epsilon, name=f"{name}_outer_norm")
 
-    inner = layers.Dense(feed_forward, activation="relu", name=f"{name}_inner")(x)  # (B, T, F)
-    outer = layers.Dense(width, name=f"{name}_outer")(inner)  # (B, T, W)
-    outer = layers.Dropout(dropout, name=f"{name}_outer_dropout")(outer)
-    x = layers.Add(name=f"{name}_outer_residual")([x, outer])
-    return layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_outer_norm")(x)
+    def block(x: Any, keep: Any) -> Any:
+        # By name, because Keras 3's MultiHeadAttention sees no mask that was computed outside.
+        attended = attention(x, x, attention_mask=keep[:, None, :])
+        x = attention_norm(attention_residual([x, attention_dropout(attended)]))
+        transformed = outer(inner(x))  # (B, T, F), then (B, T, W)
+        return outer_norm(outer_residual([x, outer_dropout(transformed)]))
+
+    return block
