@@ -86,7 +86,8 @@ class Dataset:
 
     `preprocessing` is what made `x` out of raw examples, and is built into exported models.
     `model_arguments` is what a builder must be told to fit: input shape, number of classes, ….
-    `originals` holds, by split, the raw examples that cannot be had back from `x`.
+    `originals` holds, by split, the raw examples that cannot be had back from `x`, and
+    `references` the right answers where they are texts.
     """
 
     name: str
@@ -99,6 +100,7 @@ class Dataset:
     source: str
     model_arguments: Mapping[str, Any]
     originals: Mapping[str, Sequence[Any]] = field(default_factory=dict, repr=False)
+    references: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
     def split(self, name: str) -> Split:
         """The split of that name: train, validation or test."""
@@ -119,6 +121,8 @@ class Dataset:
     def label(self, split: str, index: int) -> str | float | tuple[float, ...]:
         """One example's true class name, or its target value (a tuple if there are several)."""
         target = self._checked(split, index).y[index]
+        if split in self.references:
+            return self.references[split][index]
         if self.task.kind == "regression":
             values = tuple(float(value) for value in target)
             return values[0] if len(values) == 1 else values

@@ -11,6 +11,7 @@ from zoo.datasets.cache import Cache
 from zoo.errors import UnknownName
 
 TFDS = "tfds:"
+UI_STRINGS = "ui_strings_"
 RESEARCH = "Reuters: free for research purposes only"
 
 
@@ -113,6 +114,23 @@ _ENTRIES = (
         size="38 MB",
         split="5,879 / 653 / 2,568, official test",
     ),
+    *(
+        _entry(
+            f"ui_strings:load_{pair}",
+            name=f"{UI_STRINGS}{pair}",
+            task="translation",
+            summary=f"interface strings from English to {language}",
+            licence="Apache-2.0",
+            source="Home Assistant and its translators; from the wheel homeassistant 2026.2.3",
+            size="51 MB",
+            split=f"{sizes}, by a hash of the English string",
+        )
+        for pair, language, sizes in (
+            ("en_es", "Spanish", "19,508 / 2,364 / 2,521"),
+            ("en_de", "German", "19,702 / 2,373 / 2,546"),
+            ("en_zh_hans", "Chinese (simplified)", "20,217 / 2,443 / 2,593"),
+        )
+    ),
     _entry(
         "online:load_mnist",
         name="keras:mnist",
@@ -193,4 +211,7 @@ def find(name: str) -> Entry:
             split="10 % of its train split for validation, its own test split or 20 % of train",
             offline=False,
         )
+    if name.startswith(UI_STRINGS):
+        pairs = [known for known in CATALOG if known.startswith(UI_STRINGS)]
+        raise UnknownName("language pair", name, pairs)
     raise UnknownName("data set", name, [*CATALOG, f"{TFDS}NAME"])

@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[3]
 EMBEDDED = [
     *("mnist", "digits", "breast_cancer", "diabetes", "japanese_vowels", "italy_power_demand"),
     *("reuters_r8", "reuters_r52"),
+    *("ui_strings_en_es", "ui_strings_en_de", "ui_strings_en_zh_hans"),
 ]
+TASKS = ("classification", "binary", "regression", "translation")
 ONLINE = ["keras:mnist", "fashion_mnist", "cifar10", "imdb", "reuters"]
 
 
@@ -30,7 +32,7 @@ def test_describes(name: str):
     info = datasets.describe(name)
     assert info.name == name
     assert info.offline == (name in EMBEDDED)
-    assert info.task in ("classification", "binary", "regression")
+    assert info.task in TASKS
     assert all((info.summary, info.licence, info.source, info.size, info.split))
 
 
@@ -49,6 +51,13 @@ def test_describes_any_set_of_tensorflow_datasets():
 def test_an_unknown_name_gets_the_nearest(ask, name: str):
     with pytest.raises(UnknownName, match="data set"):
         ask(name)
+
+
+@pytest.mark.parametrize("name", ["ui_strings_en_fr", "ui_strings_es_en", "ui_strings_"])
+def test_an_unknown_language_pair_gets_those_there_are(name: str):
+    with pytest.raises(UnknownName, match="Unknown language pair") as caught:
+        datasets.load(name)
+    assert all(pair in str(caught.value) for pair in datasets.list_datasets("ui_strings*"))
 
 
 def test_imports_nothing_heavy():

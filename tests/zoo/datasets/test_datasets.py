@@ -1,4 +1,4 @@
-"""Every embedded data set must pass these."""
+"""Every embedded data set with one target an example must pass these."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import numpy as np
 import pytest
 
-from tests.zoo.datasets.test_catalog import EMBEDDED
 from zoo import datasets
 from zoo.datasets.base import SPLITS, Dataset
 from zoo.errors import DataError
@@ -24,7 +23,7 @@ EXPECTED = {
 }
 
 
-@pytest.fixture(scope="module", params=EMBEDDED)
+@pytest.fixture(scope="module", params=EXPECTED)
 def dataset(request) -> Dataset:
     return datasets.load(request.param)
 
