@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from zoo.models.causal_lm import causal_lm
 from zoo.models.cnn import cnn, cnn_small
 from zoo.models.dense import dense, mlp_regressor, softmax_regression
 from zoo.models.rnn import gru, lstm, simple_rnn
 from zoo.models.transformer import transformer_classifier
+from zoo.models.translator import transformer_translator
 
 __all__ = [
+    "causal_lm",
     "cnn",
     "cnn_small",
     "dense",
@@ -17,4 +20,5 @@ __all__ = [
     "simple_rnn",
     "softmax_regression",
     "transformer_classifier",
+    "transformer_translator",
 ]

@@ -1,0 +1,218 @@
+"""Encoder–decoder Transformer for translation."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from zoo import checks
+from zoo.errors import ShapeError
+from zoo.layers import layers_for
+from zoo.models.sublayers import attention, feed_forward
+from zoo.namespaces import keras
+from zoo.recipe import Recipe
+from zoo.registry import register
+from zoo.sizes import Size
+
+if TYPE_CHECKING:
+    from keras import Model
+
+EPSILON = 1e-6  # layer normalisation, as in the paper's reference implementation
+PAPER = {
+    "vocabulary_size": 37_000,
+    "max_length": 1024,
+    "num_encoder_blocks": 6,
+    "num_decoder_blocks": 6,
+}
+SOURCE = (
+    "Vaswani et al. 2017, table 3, which says {} million: the sum over the layers that the paper "
+    "describes, with its vocabulary of about 37,000"
+)
+
+
+@register(
+    recipe=Recipe(
+        dataset="ui_strings_en_es",
+        epochs=12,
+        batch_size=64,
+        learning_rate=2e-3,
+        schedule="inverse_sqrt",
+        warmup_epochs=2,
+        label_smoothing=0.1,
+        optimizer_options={"beta_2": 0.98, "epsilon": 1e-9},
+    ),
+    sizes={
+        "transformer_base": Size(
+            {**PAPER, "width": 512, "num_heads": 8, "feed_forward": 2048, "dropout": 0.1},
+            parameters=63_000_000,
+            rounding=1_000_000,
+            source=SOURCE.format("65"),
+        ),
+        "transformer_big": Size(
+            {**PAPER, "width": 1024, "num_heads": 16, "feed_forward": 4096, "dropout": 0.3},
+            parameters=214_000_000,
+            rounding=1_000_000,
+            source=SOURCE.format("213"),
+        ),
+    },
+)
+def transformer_translator(
+    vocabulary_size: int = 8000,
+    max_length: int = 128,
+    width: int = 128,
+    num_heads: int = 4,
+    feed_forward: int = 512,
+    num_encoder_blocks: int = 2,
+    num_decoder_blocks: int = 2,
+    dropout: float = 0.1,
+    shared_embeddings: bool = True,
+    *,
+    keras: ModuleType = keras,
+) -> Model:
+    """Transformer that reads a sentence and predicts each next token of its translation.
+
+    Input `source`: int32 `(batch, source steps)`; id 0 is padding.
+    Input `target`: int32 `(batch, target steps)`, the translation so far, its start token first.
+    Output `logits`: float32 `(batch, target steps, vocabulary_size)`, of the token after each.
+
+    Args:
+        vocabulary_size: number of token ids of both languages, special tokens included.
+        max_length: most steps of a source or a target; fewer are as good.
+        width: size of embeddings and residuals.
+        num_heads: attention heads; they divide `width` among them.
+        feed_forward: inner size of the position-wise feed-forward layers.
+        num_encoder_blocks: blocks that read the source.
+        num_decoder_blocks: blocks that write the target.
+        dropout: rate after the embeddings, in attention, and after every sublayer.
+        shared_embeddings: one matrix for source, target and output, as in the paper; else three.
+        keras: Keras namespace to build with.
+
+    Raises:
+        ShapeError: the heads do not divide the width, or a size is not positive.
+
+    Vaswani et al., "Attention Is All You Need", 2017.
+    """
+    checks.positive(
+        vocabulary_size=vocabulary_size,
+        max_length=max_length,
+        width=width,
+        num_heads=num_heads,
+        feed_forward=feed_forward,
+        num_encoder_blocks=num_encoder_blocks,
+        num_decoder_blocks=num_decoder_blocks,
+    )
+    checks.rate(dropout=dropout)
+    if width % num_heads:
+        raise ShapeError(f"The {num_heads} attention heads do not divide the width {width}.")
+    layers = layers_for(keras)
+    options = {
+        "num_heads": num_heads,
+        "inner": feed_forward,
+        "dropout": dropout,
+        "keras": keras,
+    }
+
+    # === Tokens and positions ===
+    source = keras.Input((None,), dtype="int32", name="source")
+    target = keras.Input((None,), dtype="int32", name="target")
+    if shared_embeddings:
+        embedding = layers.TiedEmbedding(vocabulary_size, width, name="embedding")
+        embeddings = {"source": embedding, "target": embedding}
+    else:
+        embeddings = {
+            side: layers.TiedEmbedding(vocabulary_size, width, name=f"{side}_embedding")
+            for side in ("source", "target")
+        }
+
+    def embedded(tokens: Any, side: str) -> Any:
+        x = embeddings[side](tokens)  # (B, T, W)
+        x = layers.SinusoidalPositions(max_length, name=f"{side}_positions")(x)
+        return keras.layers.Dropout(dropout, name=f"{side}_dropout")(x)
+
+    # === Encoder ===
+    keep = layers.PaddingMask(name="source_keep")(source)  # (B, S)
+    x = embedded(source, "source")
+    for number in range(1, num_encoder_blocks + 1):
+        x = encoder_block(x, keep, name=f"encoder_{number}", **options)
+    memory = x  # (B, S, W)
+
+    # === Decoder ===
+    causal = layers.CausalMask(name="target_causal")(target)  # (B, T, T)
+    x = embedded(target, "target")
+    for number in range(1, num_decoder_blocks + 1):
+        x = decoder_block(x, causal, memory, keep, name=f"decoder_{number}", **options)
+
+    # === Next tokens ===
+    if shared_embeddings:
+        x = embedding(x, reverse=True)  # (B, T, V)
+    else:
+        x = keras.layers.Dense(vocabulary_size, use_bias=False, name="output")(x)
+    # Float32 whatever the precision of the rest.
+    logits = keras.layers.Activation("linear", dtype="float32", name="logits")(x)
+    return keras.Model({"source": source, "target": target}, logits, name="transformer_translator")
+
+
+def encoder_block(
+    x: Any,
+    keep: Any,
+    *,
+    num_heads: int,
+    inner: int,
+    dropout: float,
+    name: str,
+    keras: ModuleType,
+) -> Any:
+    """Self-attention and a feed-forward layer: x ← norm(x + sublayer(x)) for each.
+
+    Args:
+        x: float `(batch, steps, width)`.
+        keep: bool `(batch, steps)`, False for padding.
+        inner: size inside the feed-forward layer.
+
+    Returns:
+        float `(batch, steps, width)`.
+    """
+    mine = {"dropout": dropout, "keras": keras}
+    attended = attention(x, x, keep, num_heads=num_heads, name=f"{name}_self", **mine)
+    x = _residual(x, attended, name=f"{name}_self", **mine)
+    outer = feed_forward(x, inner, activation="relu", name=name, keras=keras)
+    return _residual(x, outer, name=f"{name}_outer", **mine)
+
+
+def decoder_block(
+    x: Any,
+    causal: Any,
+    memory: Any,
+    keep: Any,
+    *,
+    num_heads: int,
+    inner: int,
+    dropout: float,
+    name: str,
+    keras: ModuleType,
+) -> Any:
+    """As `encoder_block`, with attention to the encoder's output between its two sublayers.
+
+    Args:
+        x: float `(batch, target steps, width)`.
+        causal: bool `(batch, target steps, target steps)`, see `CausalMask`.
+        memory: float `(batch, source steps, width)`, the encoder's output.
+        keep: bool `(batch, source steps)`, False for padding.
+        inner: size inside the feed-forward layer.
+
+    Returns:
+        float `(batch, target steps, width)`.
+    """
+    mine = {"dropout": dropout, "keras": keras}
+    attended = attention(x, x, causal, num_heads=num_heads, name=f"{name}_self", **mine)
+    x = _residual(x, attended, name=f"{name}_self", **mine)
+    attended = attention(x, memory, keep, num_heads=num_heads, name=f"{name}_cross", **mine)
+    x = _residual(x, attended, name=f"{name}_cross", **mine)
+    outer = feed_forward(x, inner, activation="relu", name=name, keras=keras)
+    return _residual(x, outer, name=f"{name}_outer", **mine)
+
+
+def _residual(x: Any, branch: Any, *, dropout: float, name: str, keras: ModuleType) -> Any:
+    branch = keras.layers.Dropout(dropout, name=f"{name}_dropout")(branch)
+    x = keras.layers.Add(name=f"{name}_residual")([x, branch])
+    return keras.layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_norm")(x)
