@@ -1,0 +1,165 @@
+"""Residual networks."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from zoo import checks
+from zoo.errors import ShapeError
+from zoo.layers import layers_for
+from zoo.namespaces import keras
+from zoo.recipe import Recipe
+from zoo.registry import register
+
+if TYPE_CHECKING:
+    from keras import Model
+
+# Blocks a stage, of two 3 × 3 convolutions each but for the bottlenecks of depth 50.
+SMALL_FORM = {20: 3, 32: 5, 56: 9}
+IMAGENET_FORM = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+BOTTLENECKS = (50,)
+
+
+@register(
+    recipe=Recipe(
+        dataset="mnist",
+        epochs=3,
+        batch_size=64,
+        learning_rate=4e-3,
+        schedule="cosine",
+        warmup_epochs=0.3,
+    )
+)
+def resnet(
+    input_shape: tuple[int, int, int] = (28, 28, 1),
+    num_classes: int = 10,
+    depth: int = 20,
+    synchronized: bool = False,
+    *,
+    keras: ModuleType = keras,
+) -> Model:
+    """Residual network: 20, 32, 56 layers for small images, 18, 34, 50 for large ones.
+
+    Input `image`: float32 `(batch, height, width, channels)` in [0, 1].
+    Output `probabilities`: float32 `(batch, num_classes)`, rows sum to 1.
+
+    Depth 20, 32, 56 is the paper's CIFAR form (its section 4.2): a 3 × 3 stem and three stages of
+    16, 32 and 64 filters, with parameter-free shortcuts, which is the paper's option A. Depth 18,
+    34, 50 is the ImageNet form (its table 1): a 7 × 7 stem, max pooling and four stages, with
+    1 × 1 projections where the shape changes, option B. Depth 50 has bottlenecks that stride in
+    their 3 × 3 convolution, as torchvision's do. Convolutions have no bias; padding is even on
+    both sides.
+
+    Args:
+        input_shape: image height, width and channels.
+        num_classes: classes to tell apart.
+        depth: weighted layers, one of the six above.
+        synchronized: normalise by the batch of all replicas together instead of each replica's
+            own; it needs the TensorFlow backend.
+        keras: Keras namespace to build with.
+
+    Raises:
+        ShapeError: another depth, or a size that is not positive.
+
+    He et al., "Deep Residual Learning for Image Recognition", 2016, arXiv:1512.03385.
+    """
+    checks.input_shape(input_shape, "height, width, channels")
+    checks.positive(num_classes=num_classes)
+    if depth not in SMALL_FORM and depth not in IMAGENET_FORM:
+        depths = ", ".join(map(str, sorted([*SMALL_FORM, *IMAGENET_FORM])))
+        raise ShapeError(f"resnet takes a depth out of {depths}, not {depth!r}.")
+    parts = _Parts(keras, synchronized)
+
+    image = keras.Input(input_shape, name="image")
+    features = _small_form if depth in SMALL_FORM else _imagenet_form
+    x = features(image, depth, parts)  # (B, H', W', F)
+    x = keras.layers.GlobalAveragePooling2D(name="mean")(x)  # (B, F)
+    probabilities = keras.layers.Dense(num_classes, activation="softmax", name="probabilities")(x)
+    return keras.Model(image, probabilities, name="resnet")
+
+
+def _small_form(x: Any, depth: int, parts: _Parts) -> Any:
+    """(B, H, W, C) → (B, H/4, W/4, 64)."""
+    x = parts.relu(parts.conv_norm(x, 16, 3, name="stem"), name="stem_relu")
+    for stage, filters in enumerate((16, 32, 64), 1):
+        for number in range(1, SMALL_FORM[depth] + 1):
+            name = f"stage_{stage}_block_{number}"
+            strides = 2 if stage > 1 and number == 1 else 1
+            shortcut = parts.halve(x, name=f"{name}_shortcut") if strides == 2 else x
+            x = parts.basic_block(x, shortcut, filters, strides, name)
+    return x
+
+
+def _imagenet_form(x: Any, depth: int, parts: _Parts) -> Any:
+    """(B, H, W, C) → (B, H/32, W/32, 512), or 2048 channels with bottlenecks."""
+    x = parts.relu(parts.conv_norm(x, 64, 7, strides=2, name="stem"), name="stem_relu")
+    x = parts.max_pool(x, name="stem_pool")
+    bottleneck = depth in BOTTLENECKS
+    for stage, blocks in enumerate(IMAGENET_FORM[depth], 1):
+        filters = 32 * 2**stage
+        for number in range(1, blocks + 1):
+            name = f"stage_{stage}_block_{number}"
+            strides = 2 if stage > 1 and number == 1 else 1
+            shortcut, outer = x, filters * (4 if bottleneck else 1)
+            if strides == 2 or x.shape[-1] != outer:
+                shortcut = parts.conv_norm(x, outer, 1, strides, name=f"{name}_shortcut")
+            block = parts.bottleneck_block if bottleneck else parts.basic_block
+            x = block(x, shortcut, filters, strides, name)
+    return x
+
+
+class _Parts:
+    """The pieces of which both forms are made, in one Keras namespace."""
+
+    def __init__(self, keras: ModuleType, synchronized: bool):
+        self.keras, self.synchronized = keras, synchronized
+
+    def relu(self, x: Any, name: str) -> Any:
+        return self.keras.layers.Activation("relu", name=name)(x)
+
+    def conv_norm(self, x: Any, filters: int, size: int, strides: int = 1, *, name: str) -> Any:
+        """Bias-free convolution and batch normalisation: (B, H, W, C) → (B, H/s, W/s, filters)."""
+        padding = "same"
+        if strides > 1 and size > 1:
+            # "same" with strides pads one side more than the other, unlike the paper's networks.
+            x = self.keras.layers.ZeroPadding2D(size // 2, name=f"{name}_pad")(x)
+            padding = "valid"
+        x = self.keras.layers.Conv2D(
+            filters,
+            size,
+            strides,
+            padding=padding,
+            use_bias=False,
+            kernel_initializer="he_normal",
+            name=f"{name}_conv",
+        )(x)
+        return self.keras.layers.BatchNormalization(
+            momentum=0.9, epsilon=1e-5, synchronized=self.synchronized, name=f"{name}_norm"
+        )(x)
+
+    def max_pool(self, x: Any, name: str) -> Any:
+        """3 × 3 maximum with stride 2; zeros at the border, since x is not negative."""
+        x = self.keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+        return self.keras.layers.MaxPooling2D(3, 2, name=name)(x)
+
+    def halve(self, x: Any, name: str) -> Any:
+        """Option A: every second pixel, and zeros for the new channels."""
+        layers = layers_for(self.keras)
+        x = self.keras.layers.MaxPooling2D(1, 2, padding="same", name=f"{name}_halves")(x)
+        return layers.ZeroChannels(name=name)(x)  # (B, H/2, W/2, 2 C)
+
+    def basic_block(self, x: Any, shortcut: Any, filters: int, strides: int, name: str) -> Any:
+        """Two 3 × 3 convolutions; relu(shortcut + f(x))."""
+        x = self.relu(self.conv_norm(x, filters, 3, strides, name=f"{name}_1"), f"{name}_1_relu")
+        x = self.conv_norm(x, filters, 3, name=f"{name}_2")
+        x = self.keras.layers.Add(name=f"{name}_sum")([shortcut, x])
+        return self.relu(x, f"{name}_relu")
+
+    def bottleneck_block(self, x: Any, shortcut: Any, filters: int, strides: int, name: str) -> Any:
+        """1 × 1, 3 × 3 and 1 × 1 convolutions, the last with four times the filters."""
+        x = self.relu(self.conv_norm(x, filters, 1, name=f"{name}_1"), f"{name}_1_relu")
+        x = self.relu(self.conv_norm(x, filters, 3, strides, name=f"{name}_2"), f"{name}_2_relu")
+        x = self.conv_norm(x, 4 * filters, 1, name=f"{name}_3")
+        x = self.keras.layers.Add(name=f"{name}_sum")([shortcut, x])
+        return self.relu(x, f"{name}_relu")
