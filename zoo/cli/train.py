@@ -35,6 +35,12 @@ def train(
     optimizer: Annotated[Text, typer.Option(help="adam, adamw, rmsprop or sgd.")] = None,
     schedule: Annotated[Text, typer.Option(help="constant, cosine, exponential, linear.")] = None,
     warmup_epochs: Annotated[Real, typer.Option(help="Linear warmup over so many epochs.")] = None,
+    augment: Annotated[
+        Text,
+        typer.Option(
+            help="none, shift, rotation, zoom, affine, mixup, cutmix, randaugment or token_dropout."
+        ),
+    ] = None,
     early_stopping: Annotated[
         Whole, typer.Option(help="Stop after so many epochs without a better validation loss.")
     ] = None,
@@ -68,6 +74,7 @@ def train(
         "optimizer": optimizer,
         "schedule": schedule,
         "warmup_epochs": warmup_epochs,
+        "augment": augment,
         "early_stopping": early_stopping,
         "jit_compile": jit,
         "steps_per_execution": steps_per_execution,

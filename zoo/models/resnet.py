@@ -26,9 +26,10 @@ BOTTLENECKS = (50,)
         dataset="mnist",
         epochs=3,
         batch_size=64,
-        learning_rate=4e-3,
+        learning_rate=3e-3,
         schedule="cosine",
         warmup_epochs=0.3,
+        augment="shift",
     )
 )
 def resnet(

@@ -43,6 +43,12 @@ class Policy:
     make: Callable[[Dataset], Transform]
 
 
+def check(name: str) -> None:
+    """Raises UnknownName unless `name` is `none` or one of `POLICIES`."""
+    if name != NONE and name not in POLICIES:
+        raise UnknownName("augmentation policy", name, [NONE, *POLICIES])
+
+
 def make_policy(name: str, dataset: Dataset) -> Transform | None:
     """The transform of a policy for a data set; None for `none`.
 
@@ -50,10 +56,9 @@ def make_policy(name: str, dataset: Dataset) -> Transform | None:
         UnknownName: no such policy, with the nearest names.
         InvalidOption: the policy is for another kind of data.
     """
+    check(name)
     if name == NONE:
         return None
-    if name not in POLICIES:
-        raise UnknownName("augmentation policy", name, [NONE, *POLICIES])
     policy = POLICIES[name]
     if policy.of != _kind(dataset):
         fitting = [NONE, *(other for other in POLICIES if POLICIES[other].of == _kind(dataset))]
@@ -159,7 +164,10 @@ def _mixing(maker: Callable[[], keras.layers.Layer]) -> Callable[[Dataset], Tran
 
 
 def _randaugment_layers(channels: int) -> Sequence[keras.layers.Layer]:
-    """The operations of Cubuk et al. as Keras has them, at about a fifth of their full range."""
+    """The operations of Cubuk et al. as Keras has them, at about a fifth of their full range.
+
+    Without Equalization, for which Keras takes one histogram over all images of a batch.
+    """
     layers = keras.layers
     operations = [
         layers.RandomShear(0.2, 0.2, **BORDER),
@@ -171,7 +179,6 @@ def _randaugment_layers(channels: int) -> Sequence[keras.layers.Layer]:
         layers.RandomPosterization((3, 8), **VALUES),
         layers.Solarization(0.1, 0.2, **VALUES),
         layers.AutoContrast(**VALUES),
-        layers.Equalization(**VALUES),
     ]
     if channels == 3:
         operations.append(layers.RandomColorDegeneration(0.2, **VALUES))
@@ -240,7 +247,7 @@ POLICIES = {
         _mixing(lambda: keras.layers.CutMix(1.0, dtype="float32")),
     ),
     "randaugment": Policy(
-        "two of ten operations a batch (Cubuk et al., 2020)", "images", _randaugment
+        "two of nine operations a batch (Cubuk et al., 2020)", "images", _randaugment
     ),
     "token_dropout": Policy("a tenth of the words become unknown ones", "tokens", _token_dropout),
 }  # fmt: skip

@@ -20,7 +20,7 @@ from zoo.errors import InvalidOption, RunError, TrainingDiverged, TrainingInterr
 from zoo.precision import with_precision
 from zoo.recipe import Recipe
 from zoo.saving import weights_file
-from zoo.training import checkpoint, evaluation, plots, strategies
+from zoo.training import augmentation, checkpoint, evaluation, plots, strategies
 from zoo.training.callbacks import EpochNumber, ProgressLines, Recorder, StopOnNaN
 from zoo.training.history import History
 from zoo.training.objectives import check_fit, objective_for
@@ -71,8 +71,10 @@ def train(
     console = console or Console(stderr=True)
     placed = strategies.make_strategy(strategy, replicas)
     recipe = strategies.adapt(recipe, placed, explicit)
+    augmentation.check(recipe.augment)
     dataset = datasets.load(recipe.dataset)
-    fitting = entry.accepted(dict(dataset.model_arguments))
+    augmentation.make_policy(recipe.augment, dataset)  # before a run folder is made
+    fitting = entry.accepted({**dataset.model_arguments, **strategies.model_arguments(placed)})
     arguments = {**recipe.arguments, **sized, **fitting, **given}
     _check_batch_size(recipe, dataset)
     with strategies.scope(placed):
@@ -146,6 +148,7 @@ def _fit(
         recipe.batch_size,
         run.info["seed"],
         epoch,
+        transform=augmentation.make_policy(recipe.augment, dataset),
         bucketed=objective.bucketed,
     )
     replicas = placed.num_replicas_in_sync if placed else 1

@@ -89,6 +89,12 @@ def adapt(
     return recipe.replace(steps_per_execution=1, jit_compile=False)
 
 
+def model_arguments(strategy: tf.distribute.Strategy | None) -> dict[str, Any]:
+    """Builder arguments with which replicas train as one device does."""
+    several = strategy is not None and strategy.num_replicas_in_sync > 1
+    return {"synchronized": True} if several else {}
+
+
 def warnings_for(model: Any, strategy: tf.distribute.Strategy | None) -> list[str]:
     """Sentences on what makes replicas differ from training on one device."""
     if strategy is None or strategy.num_replicas_in_sync == 1:
