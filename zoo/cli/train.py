@@ -33,7 +33,9 @@ def train(
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and dropout.")] = 0,
     learning_rate: Annotated[Real, typer.Option(help="Peak learning rate.")] = None,
     optimizer: Annotated[Text, typer.Option(help="adam, adamw, rmsprop or sgd.")] = None,
-    schedule: Annotated[Text, typer.Option(help="constant, cosine, exponential, linear.")] = None,
+    schedule: Annotated[
+        Text, typer.Option(help="constant, cosine, exponential, inverse_sqrt or linear.")
+    ] = None,
     warmup_epochs: Annotated[Real, typer.Option(help="Linear warmup over so many epochs.")] = None,
     augment: Annotated[
         Text,
@@ -43,6 +45,12 @@ def train(
     ] = None,
     early_stopping: Annotated[
         Whole, typer.Option(help="Stop after so many epochs without a better validation loss.")
+    ] = None,
+    label_smoothing: Annotated[
+        Real, typer.Option(help="Share of a target spread evenly over all classes or tokens.")
+    ] = None,
+    precision: Annotated[
+        Text, typer.Option(help="float32, mixed_bfloat16 or mixed_float16.")
     ] = None,
     jit: Annotated[Flag, typer.Option("--jit/--no-jit", help="Compile with XLA.")] = None,
     steps_per_execution: Annotated[Whole, typer.Option(help="Steps fused into a call.")] = None,
@@ -76,6 +84,8 @@ def train(
         "warmup_epochs": warmup_epochs,
         "augment": augment,
         "early_stopping": early_stopping,
+        "label_smoothing": label_smoothing,
+        "precision": precision,
         "jit_compile": jit,
         "steps_per_execution": steps_per_execution,
     }
