@@ -68,6 +68,7 @@ class Task:
         "translation",
     ]
     class_names: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()  # of a translation: from and to, as BCP 47 tags
 
     @property
     def predicts_classes(self) -> bool:

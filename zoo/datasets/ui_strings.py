@@ -37,9 +37,9 @@ Pair = tuple[str, str]  # (English, translation)
 
 @dataclass(frozen=True)
 class Language:
-    """The other language: its file's name, the size of the shared vocabulary, a checksum."""
+    """The other language, the size of the vocabulary it shares with English, a checksum."""
 
-    file: str
+    tag: str  # BCP 47, which its files are named by, too
     vocabulary_size: int  # ids, for both languages together
     sha256: str  # of the prepared file: the same on every machine
 
@@ -89,7 +89,7 @@ def _load(info: DatasetInfo, cache: Cache, language: Language) -> Dataset:
         sources[name], targets[name] = ([pair[side] for pair in pairs] for side in (0, 1))
     return Dataset(
         name=info.name,
-        task=Task("translation"),
+        task=Task("translation", languages=("en", language.tag)),
         **splits,
         preprocessing=preprocessing,
         licence=info.licence,
@@ -168,7 +168,7 @@ def _prepared(cache: Cache, name: str, language: Language) -> dict[str, Any]:
 
 def _prepare(cache: Cache, name: str, language: Language) -> bytes:
     with WHEEL.open(cache) as wheel:
-        pairs = join(_strings(wheel, "en"), _strings(wheel, language.file))
+        pairs = join(read_strings(wheel, "en"), read_strings(wheel, language.tag))
     splits: dict[str, list[Pair]] = {split: [] for split in SPLITS}
     for pair in pairs:
         splits[split_of(pair[0])].append(pair)
@@ -185,7 +185,13 @@ def _prepare(cache: Cache, name: str, language: Language) -> bytes:
     return content
 
 
-def _strings(wheel: zipfile.ZipFile, language: str) -> Strings:
+def english(cache: Cache) -> Strings:
+    """All English strings by component and key, translated or not; some are empty."""
+    with WHEEL.open(cache) as wheel:
+        return read_strings(wheel, "en")
+
+
+def read_strings(wheel: zipfile.ZipFile, language: str) -> Strings:
     """Every string of a language by component and key, without space around it."""
     return {
         (component, *key): text.strip()
