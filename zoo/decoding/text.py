@@ -1,0 +1,110 @@
+"""From text to text: tokenise, search, and decode, in one graph."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import tensorflow as tf
+
+from zoo.decoding.beam import beam_search, length_penalty
+from zoo.decoding.search import END, PADDING, START, greedy, sample
+from zoo.decoding.steps import CausalSteps, TranslatorSteps
+
+MORE_THAN_SOURCE = 50  # tokens by which a translation may be longer, Vaswani et al. 2017, sec. 6.1
+
+
+class Tokenizer(Protocol):
+    """What `SubwordPreprocessing.prepare()` returns."""
+
+    def __call__(self, raw: tf.Tensor) -> tf.Tensor:
+        """string `(batch,)` → int32 `(batch, steps)`, END and then 0 at the end of each row."""
+
+    def decode(self, ids: tf.Tensor) -> tf.Tensor:
+        """int32 `(batch, steps)` → string `(batch,)`, up to END."""
+
+
+def translation(
+    steps: TranslatorSteps, tokenizer: Tokenizer, text: tf.Tensor, beam: int = 1
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Translations, and how sure the model is of them.
+
+    A text of nothing but white space has the empty string as translation, with score 0. Of a text
+    longer than the model's positions, the tokens that fit are translated.
+
+    Args:
+        steps: the model.
+        tokenizer: of both languages.
+        text: string `(batch,)`.
+        beam: sequences kept at every step; 1 is greedy search.
+
+    Returns:
+        string `(batch,)`, valid UTF-8, and float32 `(batch,)`: the log-probability of the tokens
+        over `length_penalty` of their number, which is what beam search maximises.
+    """
+    source = tokenizer(text)[:, : steps.max_length]
+    words = tf.strings.length(tf.strings.strip(text)) > 0
+    batch = tf.shape(source)[:1]
+    lengths = tf.math.count_nonzero(source, axis=1, dtype=tf.int32)
+    limits = tf.minimum(lengths + MORE_THAN_SOURCE, steps.max_length)
+    given = (
+        steps.start(source),
+        tf.fill(batch, START),
+        tf.fill(batch, 0),
+        tf.where(words, limits, 0),
+    )
+    found = greedy(steps, *given) if beam == 1 else beam_search(steps, *given, beam=beam)
+    scores = tf.where(words, found.scores / length_penalty(found.lengths), 0.0)
+    return _text(tokenizer, found.tokens), scores
+
+
+def continuation(
+    steps: CausalSteps,
+    tokenizer: Tokenizer,
+    text: tf.Tensor,
+    *,
+    temperature: tf.Tensor,
+    top_k: tf.Tensor,
+    seed: tf.Tensor,
+    most: int | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """How texts go on, up to the end token or the last position of the model.
+
+    The empty text is a prompt like any other: the model begins a text. A text that fills the
+    model's positions has no continuation: the empty string with score 0.
+
+    Args:
+        steps: the model.
+        tokenizer: of its language.
+        text: string `(batch,)`.
+        temperature: float32 `(batch,)`, see `sample`.
+        top_k: int32 `(batch,)`, see `sample`.
+        seed: int64 `(batch,)`, see `sample`.
+        most: new tokens at most, if the positions would allow more.
+
+    Returns:
+        string `(batch,)`, valid UTF-8, without the prompt, and float32 `(batch,)`: the
+        log-probability of its tokens under the model at temperature 1.
+    """
+    pieces = tokenizer(text)
+    prompts = tf.pad(tf.where(pieces == END, PADDING, pieces), [[0, 0], [1, 0]])
+    prompts += tf.one_hot(0, tf.shape(prompts)[1], START, 0, dtype=tf.int32)
+    prompts = prompts[:, : steps.max_length]
+    lengths = tf.math.count_nonzero(prompts, axis=1, dtype=tf.int32)
+    room = steps.max_length - lengths
+    found = sample(
+        steps,
+        steps.start(prompts),
+        tf.gather(prompts, lengths - 1, batch_dims=1),
+        lengths - 1,
+        room if most is None else tf.minimum(room, most),
+        temperature=temperature,
+        top_k=top_k,
+        seed=seed,
+    )
+    return _text(tokenizer, found.tokens), found.scores
+
+
+def _text(tokenizer: Tokenizer, tokens: tf.Tensor) -> tf.Tensor:
+    """Decoded tokens; single bytes that a model put together wrongly become U+FFFD."""
+    text = tokenizer.decode(tokens)
+    return tf.strings.unicode_transcode(text, "UTF-8", "UTF-8", errors="replace")
