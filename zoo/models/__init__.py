@@ -10,6 +10,7 @@ from zoo.models.resnet import resnet
 from zoo.models.rnn import gru, lstm, simple_rnn
 from zoo.models.transformer import transformer_classifier
 from zoo.models.translator import transformer_translator
+from zoo.models.vit import vit
 
 __all__ = [
     "causal_lm",
@@ -25,4 +26,5 @@ __all__ = [
     "softmax_regression",
     "transformer_classifier",
     "transformer_translator",
+    "vit",
 ]

@@ -11,6 +11,7 @@ from zoo.layers import layers_for
 from zoo.namespaces import keras
 from zoo.recipe import Recipe
 from zoo.registry import register
+from zoo.sizes import Size
 
 if TYPE_CHECKING:
     from keras import Model
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
 SMALL_FORM = {20: 3, 32: 5, 56: 9}
 IMAGENET_FORM = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 BOTTLENECKS = (50,)
+
+
+def _size(depth: int, parameters: int, rounding: int = 1) -> Size:
+    """A published network, its moving statistics of batch normalisation left out."""
+    large = depth in IMAGENET_FORM
+    arguments = {
+        "input_shape": (224, 224, 3) if large else (32, 32, 3),
+        "num_classes": 1000 if large else 10,
+        "depth": depth,
+    }
+    source = "He et al., 2016; torchvision's count" if large else "He et al., 2016, table 6"
+    return Size(arguments, parameters, source, trainable=True, rounding=rounding)
 
 
 @register(
@@ -30,7 +43,15 @@ BOTTLENECKS = (50,)
         schedule="cosine",
         warmup_epochs=0.3,
         augment="shift",
-    )
+    ),
+    sizes={
+        "resnet_18": _size(18, 11_689_512),
+        "resnet_34": _size(34, 21_797_672),
+        "resnet_50": _size(50, 25_557_032),
+        "resnet_20": _size(20, 270_000, rounding=10_000),
+        "resnet_32": _size(32, 460_000, rounding=10_000),
+        "resnet_56": _size(56, 850_000, rounding=10_000),
+    },
 )
 def resnet(
     input_shape: tuple[int, int, int] = (28, 28, 1),
