@@ -140,7 +140,7 @@ def _fit(
     steps = len(dataset.train) // recipe.batch_size
     objective = objective_for(dataset.task)
     compile_model(model, dataset.task, recipe, steps, placed)
-    for sentence in strategies.warnings_for(model, placed):
+    for sentence in [*strategies.warnings_for(model, placed), *objective.warnings()]:
         console.print(f"[yellow]Warning:[/] {sentence}")
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
     batches = training_batches(
@@ -148,13 +148,13 @@ def _fit(
         recipe.batch_size,
         run.info["seed"],
         epoch,
-        transform=augmentation.make_policy(recipe.augment, dataset),
+        transform=augmentation.make_policy(recipe.augment, dataset) or objective.transform(dataset),
         bucketed=objective.bucketed,
     )
     replicas = placed.num_replicas_in_sync if placed else 1
     validation = objective.validation(dataset.validation, replicas)
     progress = ProgressLines(console, recipe.epochs, steps)
-    done, began = len(history.rows), time.perf_counter()
+    done, began = len(history.rows), (time.perf_counter(), time.process_time())
     with _locked(run), _recorded_ending(run, progress), _sigterm_interrupts():
         run.update(state="running")
         if done:
@@ -177,7 +177,8 @@ def _fit(
                     ),
                 ],
             )
-        _finish(run, model, dataset, history, time.perf_counter() - began)
+        seconds = time.perf_counter() - began[0], time.process_time() - began[1]
+        _finish(run, model, dataset, history, *seconds)
     return run
 
 
@@ -219,7 +220,12 @@ def _stopped_early(history: History, recipe: Recipe) -> bool:
 
 
 def _finish(
-    run: Run, model: keras.Model, dataset: datasets.Dataset, history: History, seconds: float
+    run: Run,
+    model: keras.Model,
+    dataset: datasets.Dataset,
+    history: History,
+    seconds: float,
+    cpu_seconds: float,
 ) -> None:
     """Weights, metrics and pictures of the last epoch (of the best, with early stopping)."""
     folder, objective = run.folder, objective_for(dataset.task)
@@ -232,8 +238,8 @@ def _finish(
     if run.recipe.early_stopping:
         final.load_weights(folder / "best.weights.h5")
     final.save(folder / "model.keras")
-    validation, _ = objective.evaluate(final, dataset.validation)
-    test, outputs = objective.evaluate(final, dataset.test)
+    validation, _ = objective.evaluate(final, dataset, "validation")
+    test, outputs = objective.evaluate(final, dataset, "test")
     run.write_json(
         "metrics.json",
         {
@@ -241,6 +247,7 @@ def _finish(
             "epoch": kept,
             "best_epoch": history.best_epoch,
             "seconds": round(seconds, 1),
+            "cpu_seconds": round(cpu_seconds, 1),
             "validation": validation,
             "test": test,
         },

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from typing import Any
 
 import keras
 
 from zoo.datasets import Dataset, Split, Task
-from zoo.errors import ShapeError
+from zoo.errors import MissingExtra, ShapeError
 from zoo.recipe import Recipe
 from zoo.training import evaluation
 from zoo.training.losses import (
@@ -18,7 +19,8 @@ from zoo.training.losses import (
     TokenCrossEntropy,
     TokenLoss,
 )
-from zoo.training.pipeline import evaluation_batches
+from zoo.training.masking import masking
+from zoo.training.pipeline import Transform, evaluation_batches
 
 TOKEN_BATCH = 32  # examples a batch in evaluation, whose logits are vocabulary times as large
 
@@ -55,14 +57,25 @@ class Objective:
                 f"{self.task.kind} task of width {needed}."
             )
 
+    def transform(self, dataset: Dataset) -> Transform | None:
+        """What the task itself does to every training batch, if anything."""
+        return None
+
     def validation(self, split: Split, replicas: int) -> Any:
         """Batches for validation during training."""
         return evaluation_batches(split, replicas=replicas)
 
-    def evaluate(self, model: keras.Model, split: Split) -> tuple[dict[str, float], Any]:
+    def warnings(self) -> list[str]:
+        """What the final metrics will lack, in a sentence each."""
+        return []
+
+    def evaluate(
+        self, model: keras.Model, dataset: Dataset, split: str
+    ) -> tuple[dict[str, Any], Any]:
         """Final metrics of a split, and the outputs that they were computed from, if kept."""
-        outputs = model.predict(split.x, batch_size=512, verbose=0)
-        return evaluation.metrics(self.task, split.y, outputs), outputs
+        examples = dataset.split(split)
+        outputs = model.predict(examples.x, batch_size=512, verbose=0)
+        return evaluation.metrics(self.task, examples.y, outputs), outputs
 
 
 class Classification(Objective):
@@ -118,17 +131,53 @@ class Tokens(Objective):
     def validation(self, split: Split, replicas: int) -> Any:
         return evaluation_batches(split, TOKEN_BATCH, replicas, bucketed=True)
 
-    def evaluate(self, model: keras.Model, split: Split) -> tuple[dict[str, float], Any]:
+    def evaluate(
+        self, model: keras.Model, dataset: Dataset, split: str
+    ) -> tuple[dict[str, Any], Any]:
         """Accuracy, mean loss in nats a token, and perplexity; batch by batch, without outputs."""
+        examples = dataset.split(split)
         judged = keras.Model(model.inputs, model.outputs)
         judged.compile(loss=None, metrics=[TokenAccuracy(), TokenLoss()], jit_compile=False)
-        found = judged.evaluate(self.validation(split, 1), verbose=0, return_dict=True)
+        found = judged.evaluate(self.validation(examples, 1), verbose=0, return_dict=True)
         return {
             "accuracy": float(found["accuracy"]),
             "loss": float(found["token_loss"]),
             "perplexity": math.exp(found["token_loss"]),
-            "tokens": int((split.y != 0).sum()),
+            "tokens": int((examples.y != 0).sum()),
         }, None
+
+
+class Translation(Tokens):
+    """Judged by what greedy decoding makes of the source alone."""
+
+    def warnings(self) -> list[str]:
+        backend = keras.backend.backend()
+        if backend != "tensorflow":
+            return [f"BLEU and chrF are left out: decoding runs on TensorFlow, not on {backend}."]
+        if not importlib.util.find_spec("sacrebleu"):
+            return [f"BLEU and chrF are left out. {MissingExtra('sacrebleu', 'translation')}"]
+        return []
+
+    def evaluate(
+        self, model: keras.Model, dataset: Dataset, split: str
+    ) -> tuple[dict[str, Any], Any]:
+        """As `Tokens`, and `bleu` and `chrf` where sacrebleu is installed."""
+        found, _ = super().evaluate(model, dataset, split)
+        if self.warnings():
+            return found, None
+        from zoo.decoding import translate
+        from zoo.training import translation
+
+        texts = translate(model, dataset, dataset.originals[split])
+        scores = translation.score(dataset, texts, split)
+        return {"bleu": scores.pop("bleu"), "chrf": scores.pop("chrf"), **found, **scores}, None
+
+
+class MaskedTokens(Tokens):
+    """Logits of the tokens that masks hide, which are others in every training batch."""
+
+    def transform(self, dataset: Dataset) -> Transform:
+        return masking(dataset)
 
 
 KINDS = {
@@ -136,8 +185,8 @@ KINDS = {
     "binary": Binary,
     "regression": Regression,
     "language_model": Tokens,
-    "masked_language_model": Tokens,
-    "translation": Tokens,
+    "masked_language_model": MaskedTokens,
+    "translation": Translation,
 }
 
 
