@@ -53,9 +53,9 @@ def lenet5(
 
     image = keras.Input(input_shape, name="image")
     x = layers.Conv2D(6, 5, padding="same", activation="tanh", name="conv_1")(image)  # (B, H, W, 6)
-    x = layers.AveragePooling2D(name="pool_1")(x)  # (B, H/2, W/2, 6)
+    x = layers.AveragePooling2D(2, name="pool_1")(x)  # (B, H/2, W/2, 6)
     x = layers.Conv2D(16, 5, activation="tanh", name="conv_2")(x)  # (B, H/2-4, W/2-4, 16)
-    x = layers.AveragePooling2D(name="pool_2")(x)  # (B, (H/2-4)/2, (W/2-4)/2, 16)
+    x = layers.AveragePooling2D(2, name="pool_2")(x)  # (B, (H/2-4)/2, (W/2-4)/2, 16)
     x = layers.Flatten(name="flatten")(x)
     x = layers.Dense(120, activation="tanh", name="hidden_1")(x)
     x = layers.Dense(84, activation="tanh", name="hidden_2")(x)
