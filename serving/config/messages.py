@@ -1,8 +1,8 @@
 """The configuration messages that the tensorflow-serving-api wheel leaves out.
 
-`ModelServerConfig` comes with the wheel; `BatchingParameters` and `MonitoringConfig` do not. Text
-files name fields and not numbers, so a definition with the same names reads and writes them. The
-pool is private: a later wheel that ships these messages does not collide with it.
+`ModelServerConfig` comes with the wheel; `BatchingParameters`, `MonitoringConfig` and `SSLConfig`
+do not. Text files name fields and not numbers, so a definition with the same names reads and
+writes them. The pool is private: a later wheel that ships these messages does not collide with it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ _MESSAGES = {
     "PrometheusConfig": {"enable": (1, _BOOL, False), "path": (2, _STRING, False)},
     "MonitoringConfig": {
         "prometheus_config": (1, ".tensorflow.serving.PrometheusConfig", False),
+    },
+    "SSLConfig": {
+        "server_key": (1, _STRING, False),
+        "server_cert": (2, _STRING, False),
+        "custom_ca": (3, _STRING, False),
+        "client_verify": (4, _BOOL, False),
     },
 }
 
@@ -73,3 +79,4 @@ def _classes() -> dict[str, type]:
 _built = _classes()
 BatchingParameters = _built["BatchingParameters"]
 MonitoringConfig = _built["MonitoringConfig"]
+SSLConfig = _built["SSLConfig"]

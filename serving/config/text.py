@@ -60,27 +60,6 @@ def parse(text: str, kind: type[Message], path: Path) -> Message:
     return message
 
 
-def read_batching(path: Path) -> Any:
-    """The BatchingParameters in `path`, checked as far as one file alone can be.
-
-    Raises:
-        ConfigError: unreadable, broken, or sizes that contradict each other.
-    """
-    parameters: Any = read(path, messages.BatchingParameters)
-    allowed = list(parameters.allowed_batch_sizes)
-    largest = parameters.max_batch_size.value if parameters.HasField("max_batch_size") else 1000
-    if allowed != sorted(set(allowed)):
-        raise ConfigError(
-            f"{path}: allowed_batch_sizes must be strictly increasing, not {allowed}."
-        )
-    if allowed and allowed[-1] != largest and not parameters.enable_large_batch_splitting.value:
-        raise ConfigError(
-            f"{path}: Last entry in allowed_batch_sizes must match max_batch_size; "
-            f"last entry was {allowed[-1]}; expected {largest}"
-        )
-    return parameters
-
-
 def read_monitoring(path: Path) -> Any:
     """The MonitoringConfig in `path`.
 
@@ -88,3 +67,20 @@ def read_monitoring(path: Path) -> Any:
         ConfigError: unreadable or broken.
     """
     return read(path, messages.MonitoringConfig)
+
+
+def read_ssl(path: Path) -> Any:
+    """The SSLConfig in `path`: PEM texts for a gRPC server's TLS.
+
+    Raises:
+        ConfigError: unreadable, broken, or without what it needs.
+    """
+    config: Any = read(path, messages.SSLConfig)
+    for name in ("server_key", "server_cert"):
+        if not getattr(config, name):
+            raise ConfigError(f"{path} holds no {name}: TLS needs a key and a certificate, as PEM.")
+    if config.client_verify and not config.custom_ca:
+        raise ConfigError(
+            f"{path} asks clients for a certificate and names no custom_ca to check it against."
+        )
+    return config

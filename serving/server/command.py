@@ -9,15 +9,18 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from serving.config.batching import Batching, parse_batching, read_batching
 from serving.config.models import ModelConfig, VersionPolicy, check_base_path, read_models
 from serving.config.store import BATCHING_FILE, MODELS_FILE, MONITORING_FILE, store_models
-from serving.config.text import BrokenText, MissingFile, read_batching, read_monitoring
+from serving.config.text import BrokenText, MissingFile, read_monitoring
 from serving.errors import ConfigError, PortInUse, StartError
 from serving.server.flags import Flags, inert, parse, usage
-from zoo.errors import ZooError
+from serving.server.status import ServingError
+from zoo.errors import InvalidOption, ZooError
 
 log = logging.getLogger(__name__)
 
+DEFAULT_METRICS_PATH = "/monitoring/prometheus/metrics"
 NATIVE_FAILURE = 255  # what tensorflow_model_server exits with where it cannot start
 
 
@@ -52,7 +55,12 @@ def run(
     """
     from serving.server.server import Plan, serve
 
-    flags = replace(flags or Flags(), file_system_poll_wait_seconds=poll_seconds)
+    flags = replace(
+        flags or Flags(),
+        file_system_poll_wait_seconds=poll_seconds,
+        # a store is served as far as it can be, and so are its labels
+        allow_version_labels_for_unavailable_models=True,
+    )
     if config is not None:
         folder = Path(config)
         flags = replace(
@@ -61,7 +69,6 @@ def run(
             batching_parameters_file=str(folder / BATCHING_FILE),
             monitoring_config_file=str(folder / MONITORING_FILE),
         )
-        _check_files(flags)
     _log_to_stderr()
     _warn_of_inert(flags)
     policy = VersionPolicy("all") if latest is None else VersionPolicy("latest", count=latest)
@@ -71,7 +78,20 @@ def run(
             return read_models(Path(config) / MODELS_FILE)
         return store_models(Path(store), policy)
 
-    serve(Plan(flags, list_models, rest_port, grpc_port, host, strict=False))
+    serve(
+        Plan(
+            flags,
+            list_models,
+            rest_port,
+            grpc_port,
+            host,
+            batching=_batching(flags),
+            list_seconds=poll_seconds,
+            reloadable=config is not None,
+            metrics_path=_metrics_path(flags) if config is not None else DEFAULT_METRICS_PATH,
+            strict=False,
+        )
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -102,52 +122,70 @@ def main(arguments: Sequence[str]) -> int:
         return _failed(f"UNKNOWN: {error}", error.exit_code)
     except StartError as error:
         return _failed(f"UNKNOWN: {error}", NATIVE_FAILURE)
+    except ServingError as error:
+        return _failed(f"{error.code.name}: {error}", NATIVE_FAILURE)
+    except InvalidOption as error:
+        return _failed(f"INVALID_ARGUMENT: {error}", NATIVE_FAILURE)
     return 0
 
 
 def _serve_by_flags(flags: Flags) -> None:
     from serving.server.server import Plan, serve
 
-    if flags.port == 0 and flags.rest_api_port == 0:
+    if flags.port == 0 and flags.rest_api_port == 0 and not flags.grpc_socket_path:
         raise ConfigError("Neither --port nor --rest_api_port is set: give at least one.")
-    _check_files(flags)
+    rest_port = flags.rest_api_port or None
+    if rest_port is not None and rest_port == flags.port:
+        log.error(
+            "--rest_api_port cannot be the same as --port: the HTTP/REST API is not exported."
+        )
+        rest_port = None
     serve(
         Plan(
             flags,
             _model_list(flags),
-            flags.rest_api_port or None,
+            rest_port,
             flags.port or None,
+            batching=_batching(flags),
+            list_seconds=_list_seconds(flags),
+            metrics_path=_metrics_path(flags),
         )
     )
 
 
-def _check_files(flags: Flags) -> None:
+def _batching(flags: Flags) -> Batching | None:
+    if flags.batching_parameters_file and not flags.enable_batching:
+        raise ConfigError(
+            "server_options.batching_parameters_file is set without setting "
+            "server_options.enable_batching to true."
+        )
     if flags.batching_parameters_file:
-        if not flags.enable_batching:
-            raise ConfigError(
-                "server_options.batching_parameters_file is set without setting "
-                "server_options.enable_batching to true."
-            )
-        read_batching(Path(flags.batching_parameters_file))
-    if flags.monitoring_config_file:
-        read_monitoring(Path(flags.monitoring_config_file))
+        return parse_batching(read_batching(Path(flags.batching_parameters_file)))
+    return Batching() if flags.enable_batching else None
+
+
+def _metrics_path(flags: Flags) -> str:
+    if not flags.monitoring_config_file:
+        return ""
+    config = read_monitoring(Path(flags.monitoring_config_file)).prometheus_config
+    return (config.path or DEFAULT_METRICS_PATH) if config.enable else ""
+
+
+def _list_seconds(flags: Flags) -> int:
+    return max(0, flags.model_config_file_poll_wait_seconds) if flags.model_config_file else 0
 
 
 def _model_list(flags: Flags) -> Callable[[], Sequence[ModelConfig]]:
-    """What the source asks at each poll: the config file's models, or the one of the flags."""
+    """What the source asks: the config file's models, or the one of the flags."""
     if flags.model_config_file:
         path = Path(flags.model_config_file)
-        models = read_models(path)
-        if flags.model_config_file_poll_wait_seconds > 0:
-            return lambda: read_models(path)
-        return lambda: models
+        return lambda: read_models(path)
     if not flags.model_base_path:
         raise ConfigError(
             "Both server_options.model_base_path and server_options.model_config_file are empty!"
         )
     check_base_path(flags.model_name, flags.model_base_path)
-    models = [ModelConfig(flags.model_name, flags.model_base_path)]
-    return lambda: models
+    return lambda: [ModelConfig(flags.model_name, flags.model_base_path)]
 
 
 def _failed(reason: str, status: int) -> int:
@@ -168,7 +206,7 @@ def _version(package: str) -> str:
 
 def _warn_of_inert(flags: Flags) -> None:
     for name in inert(flags):
-        log.warning("--%s is accepted and does nothing yet", name)
+        log.warning("--%s is accepted and does nothing here", name)
 
 
 def _log_to_stderr() -> None:

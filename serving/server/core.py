@@ -16,6 +16,7 @@ from serving.server.steps import Outputs, Run, Steps
 
 if TYPE_CHECKING:
     from serving.config.models import ModelConfig
+    from serving.server.batching import Batcher
 
 MICRO = 1e6
 
@@ -52,6 +53,7 @@ class Core:
         manager: the models.
         execution: where the work of requests runs.
         options: what flags change in answers.
+        batcher: merges runs; None for not at all.
         reload: serves another list of models; it returns when they are available.
     """
 
@@ -62,10 +64,13 @@ class Core:
         *,
         options: Options = Options(),
         metrics: Metrics | None = None,
+        batcher: Batcher | None = None,
         reload: Callable[[list[ModelConfig]], None] | None = None,
     ):
         self.manager, self.execution, self.options = manager, execution, options
         self.metrics = metrics or Metrics()
+        self._batcher = batcher
+        self._background: set[asyncio.Task] = set()
         self.reload = reload
         self.draining = False
         self._in_flight = 0
@@ -95,9 +100,11 @@ class Core:
         self._in_flight += 1
         code = Code.OK
         try:
-            return await self.execution.run(
-                kind, size, _straight, call, handler, *args, timeout=timeout
-            )
+            if self._batcher is None:
+                return await self.execution.run(
+                    kind, size, _straight, call, handler, *args, timeout=timeout
+                )
+            return await self._in_steps(call, kind, size, handler, *args, timeout=timeout)
         except asyncio.TimeoutError:
             code = Code.DEADLINE_EXCEEDED
             raise
@@ -111,6 +118,55 @@ class Core:
             self._in_flight -= 1
             if call.model:
                 self._record(call, code, time.perf_counter() - started)
+
+    async def _in_steps(self, *args: Any, timeout: float | None) -> bytes:
+        """Step by step, so that runs can wait for a batch.
+
+        The steps end even where nobody waits for them any more: a lease ends with them.
+        """
+        task = asyncio.create_task(self._steps(*args))
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(_swallow)  # where the client has gone, nobody looks at its error
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+        if not done:
+            raise asyncio.TimeoutError
+        return task.result()
+
+    async def _steps(
+        self,
+        call: Call,
+        kind: Hashable,
+        size: int,
+        handler: Callable[..., Steps | bytes],
+        *args: Any,
+    ) -> bytes:
+        steps, found = await self.execution.run(("begin", kind), size, _begin, call, handler, *args)
+        while isinstance(found, Run):
+            outcome = await self._outcome(call, kind, size, found)
+            found = await self.execution.run(("end", kind), size, _advance, steps, outcome)
+        return found
+
+    async def _outcome(
+        self, call: Call, kind: Hashable, size: int, run: Run
+    ) -> Outputs | BaseException:
+        """A run's outputs, or what it raised."""
+        started = time.perf_counter()
+        try:
+            if run.servable.batching is None:
+                return await self.execution.run(("run", kind), size, run.now)
+            return await self._batcher.run(run, run.servable.batching)
+        except Exception as error:
+            return error
+        finally:
+            call.run_seconds += time.perf_counter() - started
+
+    async def finish(self) -> None:
+        """Wait for the requests that are answered in the background."""
+        if self._background:
+            await asyncio.wait(self._background)
+        if self._batcher is not None:
+            self._batcher.stop()
 
     def _record(self, call: Call, code: Code, seconds: float) -> None:
         metrics, micros = self.metrics, seconds * MICRO
@@ -161,3 +217,32 @@ def timed(call: Call, run: Run) -> Outputs:
         return run.now()
     finally:
         call.run_seconds += time.perf_counter() - started
+
+
+def _begin(
+    call: Call, handler: Callable[..., Steps | bytes], *args: Any
+) -> tuple[Steps | None, Run | bytes]:
+    """The steps of a request, and its first run or already its answer."""
+    steps = handler(call, *args)
+    if isinstance(steps, bytes):
+        return None, steps
+    try:
+        return steps, next(steps)
+    except StopIteration as end:
+        return None, end.value
+
+
+def _advance(steps: Steps, outcome: Outputs | BaseException) -> Run | bytes:
+    """Tell the handler what its run gave; returns its next run or its answer."""
+    try:
+        if isinstance(outcome, BaseException):
+            return steps.throw(outcome)
+        return steps.send(outcome)
+    except StopIteration as end:
+        return end.value
+
+
+def _swallow(task: asyncio.Task) -> None:
+    """Look at a result that nobody waits for, so that its error is not logged as forgotten."""
+    if not task.cancelled():
+        task.exception()

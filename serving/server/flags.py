@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from zoo.errors import InvalidOption
@@ -12,8 +12,8 @@ from zoo.errors import InvalidOption
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
-def _flag(default: Any, text: str, *, inert: bool = False) -> Any:
-    return field(default=default, metadata={"help": text, "inert": inert})
+def _flag(default: Any, text: str, kind: str = "", *, inert: bool = False) -> Any:
+    return field(default=default, metadata={"help": text, "kind": kind, "inert": inert})
 
 
 def _cpus(factor: int = 1) -> int:
@@ -25,36 +25,82 @@ class Flags:
     """What the server was told, with TensorFlow Serving's defaults.
 
     A flag marked inert is accepted so that command lines carry over, and does nothing here.
+    `given` holds the names that a command line set.
     """
 
+    # === gRPC ===
     port: int = _flag(8500, "TCP port to listen on for the gRPC API; 0 for none")
+    grpc_socket_path: str = _flag("", "Unix socket to listen on for the gRPC API as well")
+    grpc_channel_arguments: str = _flag("", "gRPC server options: name=value, commas between")
+    grpc_max_threads: int = _flag(_cpus(4), "Most gRPC calls at a time; no limit where not given")
+    enable_grpc_healthcheck_service: bool = _flag(False, "Serve grpc.health.v1.Health")
+    use_alts_credentials: bool = _flag(False, "Use Google's ALTS credentials", inert=True)
+    ssl_config_file: str = _flag("", "SSLConfig in text format: TLS for gRPC")
+    # === REST ===
     rest_api_port: int = _flag(0, "Port to listen on for the HTTP/REST API; 0 for none")
+    rest_api_num_threads: int = _flag(_cpus(4), "Threads that answer requests")
     rest_api_timeout_in_ms: int = _flag(30000, "Timeout of a REST request, in milliseconds")
     rest_api_enable_cors_support: bool = _flag(False, "Send CORS headers")
-    rest_api_num_threads: int = _flag(_cpus(4), "Threads that answer requests")
-    grpc_max_threads: int = _flag(0, "Most gRPC calls at a time; 0 for no limit")
+    # === Models ===
     model_name: str = _flag("default", "Name of the model at --model_base_path")
     model_base_path: str = _flag("", "Folder that holds the model's numbered versions")
     model_config_file: str = _flag("", "ModelServerConfig in text format, for several models")
     model_config_file_poll_wait_seconds: int = _flag(0, "Re-read the config file this often; 0: no")
-    file_system_poll_wait_seconds: int = _flag(1, "Look for versions this often; 0: once")
     saved_model_tags: str = _flag("serve", "Tags of the meta graph to load, with commas between")
+    platform_config_file: str = _flag("", "PlatformConfigMap in text format", inert=True)
     allow_version_labels_for_unavailable_models: bool = _flag(
-        False, "Assign labels to versions that are not available yet"
+        False, "Assign new labels to versions that are not available yet"
     )
-    max_num_load_retries: int = _flag(5, "How often a failed load is tried again")
-    load_retry_interval_micros: int = _flag(60_000_000, "Wait between tries, in microseconds")
+    # === Lifecycle ===
+    file_system_poll_wait_seconds: int = _flag(1, "Look for versions this often; 0: once")
     num_load_threads: int = _flag(0, "Threads that load versions; 0 for two")
+    num_unload_threads: int = _flag(0, "Threads that unload versions; 0 for one")
+    max_num_load_retries: int = _flag(5, "How often a failed load is tried again")
+    load_retry_interval_micros: int = _flag(60_000_000, "Microseconds between tries", "int64")
+    flush_filesystem_caches: bool = _flag(True, "Drop a version's files from the page cache")
+    # === Batching ===
+    enable_batching: bool = _flag(False, "Merge concurrent requests")
+    batching_parameters_file: str = _flag("", "BatchingParameters in text format")
+    enable_per_model_batching_parameters: bool = _flag(
+        False, "Read batching_params.pbtxt in each version's folder"
+    )
+    # === Sessions ===
+    tensorflow_session_parallelism: int = _flag(0, "Both of the next two", "int64")
+    tensorflow_intra_op_parallelism: int = _flag(0, "Threads inside one operation", "int64")
+    tensorflow_inter_op_parallelism: int = _flag(0, "Operations at a time; 0: one a request")
+    tensorflow_session_config_file: str = _flag("", "ConfigProto in text format")
+    per_process_gpu_memory_fraction: float = _flag(0.0, "Share of a GPU's memory", inert=True)
+    xla_cpu_compilation_enabled: bool = _flag(False, "Compile graphs for the CPU with XLA")
+    mixed_precision: str = _flag("", "bfloat16: compute in it where the graph allows")
+    remove_unused_fields_from_bundle_metagraph: bool = _flag(
+        True, "Keep only the signatures of a loaded meta graph", inert=True
+    )
+    # === Warmup ===
     enable_model_warmup: bool = _flag(True, "Run a version's warmup requests before it serves")
     num_request_iterations_for_warmup: int = _flag(0, "How often each warmup request runs; 0: once")
-    tensorflow_session_parallelism: int = _flag(0, "Both of the next two")
-    tensorflow_intra_op_parallelism: int = _flag(0, "Threads inside one operation")
-    tensorflow_inter_op_parallelism: int = _flag(0, "Operations at a time; 0: one a request")
-    enable_batching: bool = _flag(False, "Merge concurrent requests", inert=True)
-    batching_parameters_file: str = _flag("", "BatchingParameters in text format", inert=True)
-    monitoring_config_file: str = _flag("", "MonitoringConfig in text format", inert=True)
-    max_request_bytes: int = _flag(256 << 20, "Largest request; larger ones are refused")
+    # === TFLite ===
+    prefer_tflite_model: bool = _flag(False, "Serve model.tflite where a version has one")
+    num_tflite_pools: int = _flag(_cpus(), "Pools of TFLite interpreters for each model")
+    num_tflite_interpreters_per_pool: int = _flag(1, "Interpreters in each pool")
+    # === Others ===
+    monitoring_config_file: str = _flag("", "MonitoringConfig in text format")
+    enable_profiler: bool = _flag(True, "Serve TensorFlow's profiler", inert=True)
+    enable_signature_method_name_check: bool = _flag(
+        False, "Classify and Regress only by signatures of that method"
+    )
+    enable_serialization_as_tensor_content: bool = _flag(
+        False, "Answer Predict over gRPC with tensor_content"
+    )
     version: bool = _flag(False, "Print the version and exit")
+    # === This server's own ===
+    max_request_bytes: int = _flag(256 << 20, "Largest request; larger ones are refused")
+
+    given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
+
+
+def table() -> list[Field]:
+    """The fields that are flags."""
+    return [f for f in fields(Flags) if f.metadata]
 
 
 def parse(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
@@ -67,7 +113,7 @@ def parse(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
         InvalidOption: a value that is not of its flag's type, or is missing.
     """
     flags, unknown = Flags(), []
-    kinds = {f.name: type(f.default) for f in fields(Flags)}
+    kinds = {f.name: type(f.default) for f in table()}
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
@@ -86,6 +132,7 @@ def parse(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
             else:
                 raise InvalidOption(f"Flag --{name} needs a value: write --{name}=VALUE.")
         setattr(flags, name, _convert(name, kind, value))
+        flags.given |= {name}
     return flags, unknown
 
 
@@ -93,23 +140,24 @@ def _convert(name: str, kind: type, value: str) -> Any:
     if kind is bool:
         if value.lower() in _TRUE + _FALSE:
             return value.lower() in _TRUE
-    elif kind is int:
+    elif kind is str:
+        return value
+    else:
         try:
-            return int(value)
+            return kind(value)
         except ValueError:
             pass
-    else:
-        return value
-    wanted = "true or false" if kind is bool else "a whole number"
+    wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
     raise InvalidOption(f"Flag --{name} has the value {value!r}: it takes {wanted}.")
 
 
 def usage() -> str:
     """The usage text: every flag with its default and meaning."""
     lines = ["usage: python -m serving.server", "Flags:"]
-    for f in fields(Flags):
-        kind = {bool: "bool", int: "int32", str: "string"}[type(f.default)]
-        default = str(f.default).lower() if kind == "bool" else repr(f.default).replace("'", '"')
+    for f in table():
+        names = {bool: "bool", int: "int32", float: "float", str: "string"}
+        default = str(f.default).lower() if f.type == "bool" else repr(f.default).replace("'", '"')
+        kind = f.metadata["kind"] or names[type(f.default)]
         lines.append(f"\t--{f.name}={default}\t{kind}\t{f.metadata['help']}")
     return "\n".join(lines)
 
@@ -117,5 +165,7 @@ def usage() -> str:
 def inert(flags: Flags) -> list[str]:
     """The flags that were set and do nothing."""
     return [
-        f.name for f in fields(Flags) if f.metadata["inert"] and getattr(flags, f.name) != f.default
+        f.name
+        for f in table()
+        if f.metadata["inert"] and (f.name in flags.given or getattr(flags, f.name) != f.default)
     ]

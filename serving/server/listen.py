@@ -13,6 +13,7 @@ import uvicorn
 
 from serving.errors import PortInUse, StartError
 from serving.server.rest.app import RestApp
+from serving.server.rest.protocol import GuardedProtocol
 
 # A keep-alive client that is idle when the server drains may be about to send: its connection is
 # left open this long, and what it still sends is answered with `Connection: close`.
@@ -58,7 +59,7 @@ class RestServer(uvicorn.Server):
     def __init__(self, app: RestApp, listener: socket.socket):
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=GuardedProtocol,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -85,7 +86,7 @@ class RestServer(uvicorn.Server):
 
     async def drain(self) -> None:
         """Answer what has been sent, then close; no request that was accepted is lost."""
-        self._app.draining = True
+        self._app.closing = True
         _admit_no_more(self._listener)
         await asyncio.sleep(ADMIT_SECONDS)
         for server in self.servers:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
+import time
 from pathlib import Path
 from typing import Any
 
+from serving.config import text
+from serving.config.batching import Batching, of_version
+from serving.errors import ConfigError
 from serving.server import servable, warmup
 from serving.server.flags import Flags
 from serving.server.manager import Loader
+from serving.server.metrics import Metrics
+from serving.server.status import Code, from_exception, invalid
 from zoo import quiet
 
 
@@ -32,30 +40,93 @@ def calm_collector() -> None:
     gc.set_threshold(200_000, 20, 50)
 
 
-def make_loader(flags: Flags) -> Loader:
-    """A loader that follows the session, tag and warmup flags."""
+def make_loader(
+    flags: Flags, metrics: Metrics | None = None, batching: Batching | None = None
+) -> Loader:
+    """A loader that follows the session, tag, warmup and cache flags.
+
+    Args:
+        metrics: are told of loads and warmups.
+        batching: how requests for a version are merged, where it does not say so itself.
+
+    Raises:
+        ConfigError: the session's configuration cannot be read.
+    """
     config = _session_config(flags)
     tags = flags.saved_model_tags.split(",")
-    iterations = flags.num_request_iterations_for_warmup
+    metrics = metrics or Metrics()
 
     def load(model: str, version: int, path: Path) -> servable.Servable:
-        loaded = servable.load(path, tags=tags, session_config=config)
+        started, status = time.perf_counter(), "success"
         try:
+            loaded = servable.load(path, tags=tags, session_config=config)
+        except BaseException:
+            status = "fail"
+            raise
+        finally:
+            metrics.load_count.increment(str(path), status)
+            micros = int((time.perf_counter() - started) * 1e6)
+            metrics.load_latency.increment(str(path), by=micros)
+        try:
+            loaded.name = model
+            loaded.batching = _batching_of(path, flags, batching)
             if flags.enable_model_warmup:
-                warmup.warm_up(loaded, path, iterations=iterations)
+                _warm_up(loaded, path, flags, metrics)
         except BaseException:
             loaded.close()
             raise
+        if flags.flush_filesystem_caches:
+            _forget_files(path)
         return loaded
 
     return load
 
 
-def _session_config(flags: Flags) -> Any:
-    from tensorflow.core.protobuf import config_pb2
+def _batching_of(path: Path, flags: Flags, common: Batching | None) -> Batching | None:
+    if common is None or not flags.enable_per_model_batching_parameters:
+        return common
+    try:
+        return of_version(path)  # without a file of its own, a version is not batched
+    except ConfigError as error:
+        raise invalid(str(error)) from error
 
+
+def _warm_up(loaded: servable.Servable, path: Path, flags: Flags, metrics: Metrics) -> None:
+    started, code = time.perf_counter(), Code.OK
+    try:
+        count = warmup.warm_up(loaded, path, iterations=flags.num_request_iterations_for_warmup)
+        metrics.warmup_records.increment(str(path), by=count)
+    except Exception as error:
+        code = from_exception(error).code
+        raise
+    finally:
+        micros = (time.perf_counter() - started) * 1e6
+        metrics.warmup_latency.record(micros, str(path), code.name)
+
+
+def _forget_files(path: Path) -> None:
+    """Let the kernel drop a loaded version's files: its weights are in memory twice otherwise."""
+    if not hasattr(os, "posix_fadvise"):  # Linux has it
+        return
+    for file in path.rglob("*"):
+        with contextlib.suppress(OSError), file.open("rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def set_environment(flags: Flags) -> None:
+    """What TensorFlow reads from the environment, once, when it is imported."""
+    if flags.xla_cpu_compilation_enabled:
+        before = os.environ.get("TF_XLA_FLAGS", "")
+        os.environ["TF_XLA_FLAGS"] = f"{before} --tf_xla_cpu_global_jit".strip()
+
+
+def _session_config(flags: Flags) -> Any:
+    from tensorflow.core.protobuf import config_pb2, rewriter_config_pb2
+
+    if flags.tensorflow_session_config_file:
+        return text.read(Path(flags.tensorflow_session_config_file), config_pb2.ConfigProto)
     both = flags.tensorflow_session_parallelism
-    return config_pb2.ConfigProto(
+    config = config_pb2.ConfigProto(
         intra_op_parallelism_threads=flags.tensorflow_intra_op_parallelism or both,
         # -1: a request's operations run on its own thread. Handing them to TensorFlow's pool and
         # waiting costs a small model more than its arithmetic (18 µs against 69 for a dense one),
@@ -63,3 +134,14 @@ def _session_config(flags: Flags) -> Any:
         inter_op_parallelism_threads=flags.tensorflow_inter_op_parallelism or both or -1,
         allow_soft_placement=True,
     )
+    if flags.xla_cpu_compilation_enabled:
+        level = config_pb2.OptimizerOptions.ON_1
+        config.graph_options.optimizer_options.global_jit_level = level
+    if flags.mixed_precision == "bfloat16":
+        rewriting = config.graph_options.rewrite_options
+        rewriting.auto_mixed_precision_onednn_bfloat16 = rewriter_config_pb2.RewriterConfig.ON
+    elif flags.mixed_precision:
+        raise ConfigError(
+            f"--mixed_precision is {flags.mixed_precision!r}: bfloat16 is the one there is."
+        )
+    return config

@@ -38,6 +38,7 @@ class Manager:
         loader: Loader,
         *,
         load_threads: int = 1,
+        unload_threads: int = 1,
         max_retries: int = 5,
         retry_seconds: float = 60.0,
     ):
@@ -47,7 +48,8 @@ class Manager:
         self._models: dict[str, dict[int, Version]] = {}
         self._aspired: dict[str, dict[int, Path]] = {}
         self._labels: dict[str, Mapping[str, int]] = {}
-        self._pool = ThreadPoolExecutor(load_threads, thread_name_prefix="load")
+        self._loading = ThreadPoolExecutor(load_threads, thread_name_prefix="load")
+        self._unloading = ThreadPoolExecutor(unload_threads, thread_name_prefix="unload")
         self._stopped = False
 
     # === Requests ===
@@ -77,7 +79,7 @@ class Manager:
                 held.users -= 1
                 closing = held.users == 0 and held.state is State.UNLOADING
             if closing:
-                self._submit(self._close, held)
+                self._submit(self._unloading, self._close, held)
 
     def _find(self, model: str, version: int | None, label: str | None) -> Version:
         versions = self._models.get(model, {})
@@ -123,6 +125,15 @@ class Manager:
         with self._lock:
             return [version for known in self._models.values() for version in known.values()]
 
+    def available(self) -> list[Version]:
+        """The versions that answer requests."""
+        return [version for version in self.all_versions() if version.state is State.AVAILABLE]
+
+    def labels(self) -> dict[str, dict[str, int]]:
+        """Model name → label → version."""
+        with self._lock:
+            return {name: dict(assigned) for name, assigned in self._labels.items()}
+
     def model_names(self) -> list[str]:
         """The models that are wanted now, by name."""
         with self._lock:
@@ -130,15 +141,41 @@ class Manager:
 
     # === What is wanted ===
 
-    def set_models(self, labels: Mapping[str, Mapping[str, int]]) -> None:
-        """Serve these models, under these labels; the versions of all others are unloaded."""
+    def set_models(
+        self, labels: Mapping[str, Mapping[str, int]], *, unavailable: bool = True
+    ) -> None:
+        """Serve these models, under these labels; the versions of all others are unloaded.
+
+        Args:
+            labels: model name → label → version.
+            unavailable: whether a *new* label may go to a version that is not available. One that
+                moves never may: its users would lose the version they have.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION for such a label; nothing has changed then.
+        """
         with self._lock:
+            self._check_labels(labels, unavailable)
             self._labels = {name: dict(assigned) for name, assigned in labels.items()}
             dropped = [name for name in self._aspired if name not in labels]
         for name in dropped:
             self.aspire(name, {})
             with self._lock:
                 del self._aspired[name]
+
+    def _check_labels(self, labels: Mapping[str, Mapping[str, int]], unavailable: bool) -> None:
+        for model, assigned in labels.items():
+            for label, number in assigned.items():
+                version = self._models.get(model, {}).get(number)
+                if version is not None and version.state is State.AVAILABLE:
+                    continue
+                before = self._labels.get(model, {}).get(label, number)
+                if not unavailable or before != number:
+                    raise ServingError(
+                        Code.FAILED_PRECONDITION,
+                        f"Request to assign label to version {number} of model {model}, which is "
+                        "not currently available for inference",
+                    )
 
     def aspire(self, model: str, versions: Mapping[int, Path]) -> None:
         """Serve exactly these versions of `model`: load what is missing, then unload the rest."""
@@ -172,9 +209,9 @@ class Manager:
                 version.state = State.UNLOADING
             closing = [version for version in retired if version.users == 0]
         for version in due:
-            self._submit(self._load, version)
+            self._submit(self._loading, self._load, version)
         for version in closing:
-            self._submit(self._close, version)
+            self._submit(self._unloading, self._close, version)
 
     def _changed_files(self, model: str) -> set[int]:
         """Wanted versions that failed to load and whose files are others now.
@@ -263,13 +300,20 @@ class Manager:
         log.info("Done unloading servable version %s", version)
         self.reconcile(version.model)  # it may be wanted again by now
 
-    def _submit(self, work: Callable[[Version], None], version: Version) -> None:
+    def _submit(
+        self, pool: ThreadPoolExecutor, work: Callable[[Version], None], version: Version
+    ) -> None:
         try:
-            self._pool.submit(work, version)
+            pool.submit(work, version)
         except RuntimeError:  # stopped meanwhile; `stop` closes what is left
             log.debug("Not started after the stop: %s", version)
 
     # === Start and stop ===
+
+    def waiting_for(self) -> list[str]:
+        """The wanted models that have no available version."""
+        with self._lock:
+            return sorted(name for name in self._aspired if not self._available(name))
 
     def undecided(self, *, patient: bool = True) -> list[str]:
         """Wanted models that may yet get their first available version.
@@ -296,6 +340,17 @@ class Manager:
                 if version.state is State.END and version.error is not None
             ]
 
+    def unavailable(self) -> str:
+        """What TensorFlow Serving says of the models that could not be loaded; empty for none."""
+        failed = self.failures()
+        if not failed:
+            return ""
+        reasons = "".join(
+            f"{{{version} due to error: {version.code.name}: {version.message}}}, "
+            for version in failed
+        )
+        return f"{len(failed)} servable(s) did not become available: {{{reasons}}}"
+
     def _available(self, model: str) -> bool:
         versions = self._models.get(model, {}).values()
         return any(version.state is State.AVAILABLE for version in versions)
@@ -313,7 +368,8 @@ class Manager:
         """Close every session. Requests must have ended before."""
         with self._lock:
             self._stopped = True
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._loading.shutdown(wait=True, cancel_futures=True)
+        self._unloading.shutdown(wait=True, cancel_futures=True)
         for versions in self._models.values():
             for version in versions.values():
                 if version.servable is not None:

@@ -7,6 +7,8 @@ On the caller's own thread (see `loading`) it costs less than half of that again
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import gc
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from serving import dtypes, tensor_proto
+from serving.config.batching import Batching
 from serving.server.status import Code, ServingError, invalid
 
 DEFAULT_SIGNATURE = "serving_default"
@@ -52,7 +55,13 @@ class Signature:
 
 
 class Servable:
-    """One loaded version of one model. `run` may be called from many threads at once."""
+    """One loaded version of one model. `run` may be called from many threads at once.
+
+    `name` is its model's, `batching` how its requests are merged: None for not at all.
+    """
+
+    name = ""
+    batching: Batching | None = None
 
     def __init__(self, session: Any, meta_graph: Any):
         self._session = session
@@ -139,6 +148,13 @@ class Servable:
         self._session.close()
         self._session = None
         gc.collect()  # a graph is full of cycles, and the server collects seldom
+        _give_memory_back()
+
+
+def _give_memory_back() -> None:
+    """Have the C library return what the weights took, instead of keeping it for later."""
+    with contextlib.suppress(OSError, AttributeError):  # not glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _signature(key: str, definition: Any) -> Signature:

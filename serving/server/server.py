@@ -11,14 +11,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from serving.config.batching import Batching
 from serving.config.models import ModelConfig
 from serving.errors import PortInUse, StartError
+from serving.server.batching import Batcher
 from serving.server.core import Core, Options
 from serving.server.execution import Execution
 from serving.server.flags import Flags
+from serving.server.grpc.listen import from_flags as grpc_listening
 from serving.server.listen import RestServer, claim
-from serving.server.loading import calm_collector, import_tensorflow, make_loader
+from serving.server.loading import (
+    calm_collector,
+    import_tensorflow,
+    make_loader,
+    set_environment,
+)
 from serving.server.manager import Manager
+from serving.server.metrics import Metrics
 from serving.server.source import Source
 
 if TYPE_CHECKING:
@@ -31,8 +40,14 @@ log = logging.getLogger(__name__)
 class Plan:
     """What to serve and where. A port of None is off; 0 lets the system choose.
 
-    `strict`: whether one model that cannot be loaded keeps the server from starting, as it does
-    in TensorFlow Serving. A store is served as far as it can be.
+    Args:
+        flags: everything that has a flag, but for the two ports.
+        batching: how concurrent requests are merged; None for not at all.
+        list_models: which models; called again every `list_seconds`, 0 for once.
+        reloadable: whether a client may replace the models with HandleReloadConfigRequest.
+        metrics_path: where the Prometheus page is; empty for nowhere.
+        strict: whether one model that cannot be loaded keeps the server from starting, as it does
+            in TensorFlow Serving. A store is served as far as it can be.
     """
 
     flags: Flags
@@ -40,6 +55,10 @@ class Plan:
     rest_port: int | None
     grpc_port: int | None
     host: str = "0.0.0.0"  # noqa: S104 — as the server it stands in for
+    batching: Batching | None = None
+    list_seconds: float = 0
+    reloadable: bool = True
+    metrics_path: str = ""
     strict: bool = True
 
 
@@ -58,6 +77,7 @@ def serve(plan: Plan) -> None:
         sockets.pop("gRPC").close()  # grpcio binds for itself; this only found out that it can
     signal.signal(signal.SIGTERM, _exit_at_once)
     signal.signal(signal.SIGINT, _exit_at_once)
+    set_environment(plan.flags)
     import_tensorflow()
     calm_collector()
     import uvloop
@@ -80,15 +100,34 @@ class _Server:
     def __init__(self, plan: Plan):
         flags = plan.flags
         self._plan = plan
+        metrics = Metrics()
         self._manager = Manager(
-            make_loader(flags),
+            make_loader(flags, metrics, plan.batching),
             load_threads=flags.num_load_threads or 2,
+            unload_threads=flags.num_unload_threads or 1,
             max_retries=flags.max_num_load_retries,
             retry_seconds=flags.load_retry_interval_micros / 1e6,
         )
-        self._source = Source(self._manager, plan.list_models, flags.file_system_poll_wait_seconds)
+        self._source = Source(
+            self._manager,
+            plan.list_models,
+            flags.file_system_poll_wait_seconds,
+            plan.list_seconds,
+            unavailable_labels=flags.allow_version_labels_for_unavailable_models,
+        )
         self._execution = Execution(max(1, flags.rest_api_num_threads))
-        self._core = Core(self._manager, self._execution, options=Options())
+        self._core = Core(
+            self._manager,
+            self._execution,
+            options=Options(
+                check_method_names=flags.enable_signature_method_name_check,
+                tensor_content=flags.enable_serialization_as_tensor_content,
+            ),
+            metrics=metrics,
+            batcher=Batcher(plan.batching, metrics) if plan.batching else None,
+            reload=self._source.reload if plan.reloadable else None,
+        )
+        self._listening = grpc_listening(flags)
         self._stop = asyncio.Event()
 
     async def run(self, rest_socket: socket.socket | None) -> None:
@@ -106,34 +145,37 @@ class _Server:
             rest_server = await self._start_rest(rest_socket)
             await self._stop.wait()
             log.info("Stopping: finishing the requests under way")
+            self._core.draining = True
         finally:
             await self._shut_down(grpc_server, rest_server)
 
     async def _wait_for_models(self) -> None:
         while self._manager.undecided(patient=self._plan.strict) and not self._stop.is_set():
             await asyncio.sleep(0.02)
-        failed = self._manager.failures()
-        if failed and self._plan.strict:
-            reasons = ", ".join(f"{{{v} due to error: {v.message}}}" for v in failed)
-            raise StartError(f"{len(failed)} servable(s) did not become available: {{{reasons}}}")
+        reason = self._manager.unavailable()
+        if reason and self._plan.strict:
+            raise StartError(reason)
 
     async def _start_grpc(self) -> GrpcServer | None:
-        if self._plan.grpc_port is None:
+        plan, socket_path = self._plan, self._plan.flags.grpc_socket_path
+        addresses = [] if plan.grpc_port is None else [f"{plan.host}:{plan.grpc_port}"]
+        if socket_path:
+            addresses.append(f"unix:{socket_path}")
+        if not addresses:
             return None
         from serving.server.grpc.service import GrpcServer
 
-        flags = self._plan.flags
-        server = GrpcServer(
-            self._core,
-            message_bytes=flags.max_request_bytes,
-            concurrent_calls=flags.grpc_max_threads or None,
-        )
-        address = f"{self._plan.host}:{self._plan.grpc_port}"
+        server = GrpcServer(self._core, self._listening)
         try:
-            port = await server.begin(address)
+            ports = await server.begin(*addresses)
         except RuntimeError as error:
-            raise PortInUse(self._plan.grpc_port, "gRPC", "it was free a moment ago") from error
-        log.info("Running gRPC ModelServer at %s:%d ...", self._plan.host, port)
+            if plan.grpc_port is None:
+                raise StartError(f"gRPC cannot listen on {socket_path}: {error}") from error
+            raise PortInUse(plan.grpc_port, "gRPC", "it was free a moment ago") from error
+        if plan.grpc_port is not None:
+            log.info("Running gRPC ModelServer at %s:%d ...", plan.host, ports[0])
+        if socket_path:
+            log.info("Running gRPC ModelServer at UNIX socket unix:%s ...", socket_path)
         return server
 
     async def _start_rest(self, listener: socket.socket | None) -> RestServer | None:
@@ -143,7 +185,12 @@ class _Server:
 
         flags = self._plan.flags
         limits = Limits(flags.rest_api_timeout_in_ms / 1000, flags.max_request_bytes)
-        app = RestApp(self._core, limits, cors=flags.rest_api_enable_cors_support)
+        app = RestApp(
+            self._core,
+            limits,
+            cors=flags.rest_api_enable_cors_support,
+            metrics_path=self._plan.metrics_path,
+        )
         server = RestServer(app, listener)
         await server.begin()
         log.info("Exporting HTTP/REST API at:localhost:%d ...", listener.getsockname()[1])
@@ -158,6 +205,7 @@ class _Server:
         if rest_server is not None:
             draining.append(rest_server.drain())
         await asyncio.gather(*draining)
+        await self._core.finish()
         await asyncio.to_thread(self._close)
 
     def _close(self) -> None:

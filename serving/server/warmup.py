@@ -7,12 +7,15 @@ a graph pays for its optimisation, which a client should not wait for.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from serving.server import examples
 from serving.server.predict import prepare, signature_for, tensor_feeds
-from serving.server.servable import Servable
+from serving.server.servable import Servable, check_feeds
 from serving.server.status import Code, ServingError, invalid
+from serving.server.steps import Run
 
 log = logging.getLogger(__name__)
 
@@ -49,10 +52,10 @@ def warm_up(servable: Servable, path: Path, *, iterations: int = 1) -> int:
             text = record[:100].decode("utf-8", "replace")
             raise invalid(f"Failed to parse warmup record: {text} from {file}") from None
         kind = entry.WhichOneof("log_type")
-        if kind != "predict_log":
+        if kind not in _RUNS:
             raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
         for _ in range(max(1, iterations)):
-            _predict(servable, entry.predict_log.request)
+            _RUNS[kind](servable, getattr(entry, kind).request)
     log.info(
         "Finished reading warmup data for model at %s. Number of warmup records read: %d.",
         file,
@@ -63,4 +66,37 @@ def warm_up(servable: Servable, path: Path, *, iterations: int = 1) -> int:
 
 def _predict(servable: Servable, request: Any) -> None:
     signature = signature_for(servable, request.model_spec.signature_name)
-    prepare(servable, signature, tensor_feeds(request.inputs), list(request.output_filter)).now()
+    feeds = tensor_feeds(request.inputs)
+    prepare(servable, signature, feeds, list(request.output_filter)).now()
+
+
+def _classify(servable: Servable, request: Any) -> None:
+    _evaluate(servable, request.input, [(request.model_spec.signature_name, examples.CLASSIFY)])
+
+
+def _regress(servable: Servable, request: Any) -> None:
+    _evaluate(servable, request.input, [(request.model_spec.signature_name, examples.REGRESS)])
+
+
+def _multi_inference(servable: Servable, request: Any) -> None:
+    wanted = [(task.model_spec.signature_name, task.method_name) for task in request.tasks]
+    _evaluate(servable, request.input, wanted)
+
+
+def _evaluate(servable: Servable, message: Any, wanted: list[tuple[str, str]]) -> None:
+    tasks = [
+        examples.task(servable, examples.find(servable, name), method) for name, method in wanted
+    ]
+    joint = tasks[0].signature
+    if len(tasks) > 1:
+        joint = servable.shared(examples.together(tasks))
+    feeds = {examples.INPUT: examples.serialized(message)}
+    Run(servable, joint, check_feeds(joint, feeds)).now()
+
+
+_RUNS: dict[str, Callable[[Servable, Any], None]] = {
+    "predict_log": _predict,
+    "classify_log": _classify,
+    "regress_log": _regress,
+    "multi_inference_log": _multi_inference,
+}

@@ -11,6 +11,8 @@ import grpc.aio
 
 from serving.server.core import Core
 from serving.server.grpc.handlers import TABLE, Handler
+from serving.server.grpc.health import Health
+from serving.server.grpc.listen import Listening, credentials
 from serving.server.status import from_exception
 
 log = logging.getLogger(__name__)
@@ -26,28 +28,26 @@ class GrpcServer:
 
     Args:
         core: what answers.
-        message_bytes: a larger request is RESOURCE_EXHAUSTED.
-        concurrent_calls: one more at a time is RESOURCE_EXHAUSTED; None for no limit.
+        listening: limits, options and credentials. A request that is too large, or one call more
+            at a time than are allowed, is RESOURCE_EXHAUSTED.
     """
 
-    def __init__(
-        self,
-        core: Core,
-        *,
-        message_bytes: int,
-        concurrent_calls: int | None = None,
-    ):
-        self._core = core
+    def __init__(self, core: Core, listening: Listening):
+        self._core, self._listening = core, listening
         self._answers_may_go = asyncio.Event()
         self._answers_may_go.set()
         self._server = grpc.aio.server(
             options=[
-                ("grpc.max_receive_message_length", message_bytes),
+                ("grpc.max_receive_message_length", listening.message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # a port in use is an error, not a second server
+                *listening.options,
             ],
-            maximum_concurrent_rpcs=concurrent_calls,
+            maximum_concurrent_rpcs=listening.concurrent_calls,
         )
+        if listening.health:
+            health = Health(lambda: not core.draining)
+            self._server.add_generic_rpc_handlers((health.handler(),))
         for service, methods in TABLE.items():
             rpcs = {
                 method: grpc.unary_unary_rpc_method_handler(self._behaviour(method, handler))
@@ -56,15 +56,21 @@ class GrpcServer:
             generic = grpc.method_handlers_generic_handler(service, rpcs)
             self._server.add_generic_rpc_handlers((generic,))
 
-    async def begin(self, address: str) -> int:
-        """Listen at `address`; returns the port.
+    async def begin(self, *addresses: str) -> list[int]:
+        """Listen at all `addresses` (`HOST:PORT` or `unix:PATH`); returns their ports.
 
         Raises:
-            RuntimeError: the port cannot be used.
+            RuntimeError: one of them cannot be used.
         """
-        port = self._server.add_insecure_port(address)
+        if self._listening.ssl is None:
+            log.info("Using InsecureServerCredentials")
+            ports = [self._server.add_insecure_port(address) for address in addresses]
+        else:
+            log.info("Using SslServerCredentials")
+            trust = credentials(self._listening.ssl)
+            ports = [self._server.add_secure_port(address, trust) for address in addresses]
         await self._server.start()
-        return port
+        return ports
 
     async def drain(self) -> None:
         """Finish the calls that have begun, and take no more.

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from tensorflow_serving.apis import input_pb2
 
 from serving.server.examples import Classes
 from serving.server.rest import json_output
@@ -24,6 +23,8 @@ def read_input(document: Mapping[str, Any]) -> Any:
     Raises:
         ServingError: what is wrong, in TensorFlow Serving's words.
     """
+    from tensorflow_serving.apis import input_pb2  # imports TensorFlow
+
     found = input_pb2.Input()
     target = found.example_list
     if "context" in document:

@@ -103,7 +103,7 @@ def test_cors_headers_only_with_their_flag(core: Core, cors: bool) -> None:
 def test_draining_closes_connections(core: Core) -> None:
     app = RestApp(core)
     assert "connection" not in _ask(app, "GET", "/v1/models/m")[1]
-    app.draining = True
+    app.closing = True
     assert _ask(app, "GET", "/v1/models/m")[1]["connection"] == "close"
 
 

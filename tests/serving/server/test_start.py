@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -29,18 +30,55 @@ def _start(arguments: Sequence[str]) -> subprocess.CompletedProcess:
 def test_flags_in_every_form() -> None:
     flags, unknown = parse(
         ["--port=1", "--rest_api_port", "2", "--enable_batching", "--model_name=m", "--nope=3",
-         "--enable_model_warmup", "false", "--rest_api_enable_cors_support=1", "extra"]
+         "--enable_model_warmup", "false", "--rest_api_enable_cors_support=1", "extra",
+         "--per_process_gpu_memory_fraction", "0.5", "--nouse_alts_credentials"]
     )  # fmt: skip
     assert (flags.port, flags.rest_api_port, flags.model_name) == (1, 2, "m")
     assert (flags.enable_batching, flags.enable_model_warmup) == (True, False)
     assert flags.rest_api_enable_cors_support is True
-    assert unknown == ["--nope=3", "extra"]
-    assert inert(flags) == ["enable_batching"]
+    assert unknown == ["--nope=3", "extra", "--nouse_alts_credentials"]
+    assert inert(flags) == ["per_process_gpu_memory_fraction"]
     assert parse([]) == (Flags(), [])
+    assert inert(parse(["--enable_profiler=true"])[0]) == ["enable_profiler"]
     for wrong in (["--port=x"], ["--port"], ["--enable_batching=maybe"]):
         with pytest.raises(InvalidOption):
             parse(wrong)
     assert "--rest_api_timeout_in_ms=30000\tint32" in usage()
+
+
+CPUS = os.cpu_count() or 1
+DEFAULTS = {
+    "port": 8500, "grpc_socket_path": "", "grpc_channel_arguments": "",
+    "grpc_max_threads": 4 * CPUS, "enable_grpc_healthcheck_service": False,
+    "use_alts_credentials": False, "ssl_config_file": "", "rest_api_port": 0,
+    "rest_api_num_threads": 4 * CPUS, "rest_api_timeout_in_ms": 30000,
+    "rest_api_enable_cors_support": False, "model_name": "default", "model_base_path": "",
+    "model_config_file": "", "model_config_file_poll_wait_seconds": 0, "saved_model_tags": "serve",
+    "platform_config_file": "", "allow_version_labels_for_unavailable_models": False,
+    "file_system_poll_wait_seconds": 1, "num_load_threads": 0, "num_unload_threads": 0,
+    "max_num_load_retries": 5, "load_retry_interval_micros": 60000000,
+    "flush_filesystem_caches": True, "enable_batching": False, "batching_parameters_file": "",
+    "enable_per_model_batching_parameters": False, "tensorflow_session_parallelism": 0,
+    "tensorflow_intra_op_parallelism": 0, "tensorflow_inter_op_parallelism": 0,
+    "tensorflow_session_config_file": "", "per_process_gpu_memory_fraction": 0.0,
+    "xla_cpu_compilation_enabled": False, "mixed_precision": "",
+    "remove_unused_fields_from_bundle_metagraph": True, "enable_model_warmup": True,
+    "num_request_iterations_for_warmup": 0, "prefer_tflite_model": False,
+    "num_tflite_pools": CPUS, "num_tflite_interpreters_per_pool": 1,
+    "monitoring_config_file": "", "enable_profiler": True,
+    "enable_signature_method_name_check": False,
+    "enable_serialization_as_tensor_content": False, "version": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "default"), DEFAULTS.items())
+def test_every_flag_and_its_default(name: str, default: object) -> None:
+    assert getattr(Flags(), name) == default
+    value = str(default).lower() if isinstance(default, bool) else str(default)
+    for arguments in ([f"--{name}={value}"], [f"--{name}", value]):
+        if value:
+            assert parse(arguments) == (Flags(), [])
+    assert f"\t--{name}=" in usage()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,270 @@
+"""Batching: concurrent requests for one signature are run as one.
+
+Requests queue by model version, signature and the shape of a row. A batch is run when it is full,
+or when its first request has waited for the timeout and a thread is free. Where TensorFlow Serving
+lets requests spoil each other, these do not: rows of different shapes go into different batches,
+an empty request is answered at once, and a batch that fails is run again request by request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Hashable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from time import perf_counter
+
+import numpy as np
+
+from serving.config.batching import Batching
+from serving.server.metrics import Metrics
+from serving.server.status import Code, ServingError, invalid
+from serving.server.steps import Outputs, Run
+
+MICRO = 1e6
+
+
+@dataclass
+class _Task:
+    """One request, or a piece of a large one."""
+
+    run: Run
+    rows: int
+    future: asyncio.Future[Outputs]
+    enqueued: float = field(default_factory=perf_counter)
+
+
+@dataclass
+class _Batch:
+    tasks: list[_Task] = field(default_factory=list)
+    rows: int = 0
+    opened: float = field(default_factory=perf_counter)
+
+
+class Batcher:
+    """Merges runs. Used from one event loop; the batches run on threads of its own.
+
+    Args:
+        parameters: how many threads there are, and what they are called in the metrics; the rest
+            comes with each servable.
+        metrics: are told of queue times and batch sizes.
+    """
+
+    def __init__(self, parameters: Batching, metrics: Metrics):
+        self._metrics, self._pool_name = metrics, parameters.pool_name
+        self._pool = ThreadPoolExecutor(parameters.threads, thread_name_prefix="batch")
+        self._idle = parameters.threads
+        self._queues: dict[Hashable, deque[_Batch]] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def run(self, run: Run, parameters: Batching) -> Outputs:
+        """The outputs of `run`, computed together with those of other requests.
+
+        Raises:
+            ServingError: the queue is full (UNAVAILABLE), or the tensors cannot be batched.
+            Exception: what the model raised.
+        """
+        rows = _rows(run)
+        if rows > parameters.max_batch_size:
+            raise invalid(
+                f"Task size {rows} is larger than maximum input batch size "
+                f"{parameters.max_batch_size}"
+            )
+        if rows == 0:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, run.now)
+        limit = parameters.max_execution_size
+        if rows <= limit:
+            return await self._enqueue(run, rows, parameters)
+        pieces = [
+            self._enqueue(_slice(run, start, limit), min(limit, rows - start), parameters)
+            for start in range(0, rows, limit)
+        ]
+        parts = await asyncio.gather(*pieces)
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _enqueue(self, run: Run, rows: int, parameters: Batching) -> asyncio.Future[Outputs]:
+        key = _key(run, parameters)
+        queue = self._queues.setdefault(key, deque())
+        if not queue or queue[-1].rows + rows > parameters.max_execution_size:
+            if len(queue) >= parameters.max_enqueued_batches:
+                raise ServingError(
+                    Code.UNAVAILABLE,
+                    "The batch scheduling queue to which this task was submitted is full; "
+                    f"currently {len(queue)} batches enqueued and max_enqueued_batches is "
+                    f"{parameters.max_enqueued_batches}",
+                )
+            queue.append(_Batch())
+        batch = queue[-1]
+        task = _Task(run, rows, asyncio.get_running_loop().create_future())
+        batch.tasks.append(task)
+        batch.rows += rows
+        self._dispatch()
+        return task.future
+
+    # === Which batch is next ===
+
+    def _dispatch(self) -> None:
+        """Start batches while a thread is free and one is due; come back when the next is."""
+        while self._idle:
+            due, wait = self._next_due()
+            if due is None:
+                self._wake_in(wait)
+                return
+            queue = self._queues.pop(due)
+            batch = queue.popleft()
+            if queue:
+                self._queues[due] = queue  # at the end: queues take turns
+            self._idle -= 1
+            self._start(batch)
+
+    def _next_due(self) -> tuple[Hashable | None, float | None]:
+        now, soonest = perf_counter(), None
+        for key, queue in self._queues.items():
+            batch, parameters = queue[0], _parameters(queue[0])
+            left = parameters.timeout_seconds - (now - batch.opened)
+            if len(queue) > 1 or batch.rows >= parameters.max_execution_size or left <= 0:
+                return key, None
+            soonest = left if soonest is None else min(left, soonest)
+        return None, soonest
+
+    def _wake_in(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(seconds, self._dispatch)
+
+    def _start(self, batch: _Batch) -> None:
+        now = perf_counter()
+        for task in batch.tasks:
+            micros = (now - task.enqueued) * MICRO
+            self._metrics.queuing_latency.record(micros, self._pool_name)
+            self._metrics.queue_time.record(micros, *_labels(task.run))
+        self._metrics.batch_runs.increment()
+        self._metrics.batch_size.record(batch.rows, *_labels(batch.tasks[0].run))
+        future = asyncio.get_running_loop().run_in_executor(self._pool, self._process, batch)
+        future.add_done_callback(partial(self._finish, batch))
+
+    def _finish(self, batch: _Batch, done: asyncio.Future) -> None:
+        self._idle += 1
+        for task, result in zip(batch.tasks, done.result(), strict=True):
+            if task.future.cancelled():
+                continue
+            if isinstance(result, BaseException):
+                task.future.set_exception(result)
+            else:
+                task.future.set_result(result)
+        self._dispatch()
+
+    # === On a batch thread ===
+
+    def _process(self, batch: _Batch) -> list[Outputs | BaseException]:
+        """An answer or an error for each task."""
+        tasks = batch.tasks
+        try:
+            return self._together(tasks, batch.rows)
+        except Exception as error:
+            if len(tasks) == 1:
+                return [error]
+        results: list[Outputs | BaseException] = []
+        for task in tasks:  # one of them is at fault: the others are answered all the same
+            try:
+                results += self._together([task], task.rows)
+            except Exception as error:
+                results.append(error)
+        return results
+
+    def _together(self, tasks: Sequence[_Task], rows: int) -> list[Outputs]:
+        first = tasks[0].run
+        parameters = first.servable.batching
+        padding = parameters.padded(rows) - rows
+        if padding:
+            self._metrics.batch_padding.increment(*_labels(first), by=padding)
+        feeds = {
+            name: _merged([task.run.feeds[name] for task in tasks], padding, parameters)
+            for name in first.feeds
+        }
+        outputs = first.servable.run(first.signature, feeds, first.outputs)
+        for array in outputs.values():
+            if array.ndim == 0:
+                raise invalid("Batched output tensor has 0 dimensions")
+            if len(array) != rows + padding:
+                raise invalid(
+                    "Batched output tensor's 0th dimension does not equal the sum of the 0th "
+                    "dimension sizes of the input tensors"
+                )
+        return _split(outputs, [task.rows for task in tasks])
+
+    def stop(self) -> None:
+        """Wait for the batches under way."""
+        self._pool.shutdown(wait=True)
+
+
+def _labels(run: Run) -> tuple[str, str]:
+    return run.servable.name, run.signature.key
+
+
+def _parameters(batch: _Batch) -> Batching:
+    return batch.tasks[0].run.servable.batching
+
+
+def _rows(run: Run) -> int:
+    """The common size of the inputs' first dimension."""
+    arrays = list(run.feeds.values())
+    if any(array.ndim == 0 for array in arrays):
+        raise invalid("Batching Run() input tensors must have at least one dimension")
+    if not arrays:
+        raise invalid("Batching Run() must have at least one input tensor")
+    if any(len(array) != len(arrays[0]) for array in arrays):
+        raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
+    return len(arrays[0])
+
+
+def _key(run: Run, parameters: Batching) -> Hashable:
+    """What two runs have in common that can be one. Padded ones need only agree in rank."""
+    shapes = tuple(
+        array.ndim if parameters.pad_variable_length else array.shape[1:]
+        for array in run.feeds.values()
+    )
+    return id(run.servable), run.signature.key, tuple(run.outputs or ()), shapes
+
+
+def _slice(run: Run, start: int, size: int) -> Run:
+    feeds = {name: array[start : start + size] for name, array in run.feeds.items()}
+    return Run(run.servable, run.signature, feeds, run.outputs)
+
+
+def _merged(arrays: Sequence[np.ndarray], padding: int, parameters: Batching) -> np.ndarray:
+    """One array of all rows, with `padding` more: copies of a row are sure to be valid input."""
+    if parameters.pad_variable_length:
+        arrays = _equally_long(arrays)
+    if padding:
+        arrays = [*arrays, np.repeat(arrays[-1][:1], padding, axis=0)]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _equally_long(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Fill up every dimension but the first with each array's own first value."""
+    largest = np.max([array.shape for array in arrays], axis=0)
+    found = []
+    for array in arrays:
+        if array.shape[1:] == tuple(largest[1:]):
+            found.append(array)
+            continue
+        if not array.size:
+            raise invalid("Got empty tensor in batch of non-empty tensors.")
+        wide = np.full((len(array), *largest[1:]), array.flat[0], array.dtype)
+        wide[tuple(slice(size) for size in array.shape)] = array
+        found.append(wide)
+    return found
+
+
+def _split(outputs: Mapping[str, np.ndarray], sizes: Sequence[int]) -> list[Outputs]:
+    found, start = [], 0
+    for size in sizes:
+        found.append({name: array[start : start + size] for name, array in outputs.items()})
+        start += size
+    return found
