@@ -137,7 +137,9 @@ class Tokens(Objective):
         """Accuracy, mean loss in nats a token, and perplexity; batch by batch, without outputs."""
         examples = dataset.split(split)
         judged = keras.Model(model.inputs, model.outputs)
-        judged.compile(loss=None, metrics=[TokenAccuracy(), TokenLoss()], jit_compile=False)
+        judged.compile(
+            loss=TokenCrossEntropy(), metrics=[TokenAccuracy(), TokenLoss()], jit_compile=False
+        )
         found = judged.evaluate(self.validation(examples, 1), verbose=0, return_dict=True)
         return {
             "accuracy": float(found["accuracy"]),

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import zoo
+from zoo.errors import InvalidOption
 from zoo.recipe import OPTIMIZERS, SCHEDULES
 from zoo.training.optimizers import WarmupDecay, learning_rate, make_optimizer
 
@@ -65,3 +66,26 @@ def test_warmup_is_counted_in_epochs() -> None:
     recipe = zoo.get("cnn").recipe.replace(epochs=4, warmup_epochs=0.5, schedule="linear")
     schedule = learning_rate(recipe, steps_per_epoch=10)
     assert (schedule.steps, schedule.warmup_steps) == (40, 5)
+
+
+def test_inverse_square_root_is_the_papers_schedule() -> None:
+    """lr = d^-0.5 · min(step^-0.5, step · warmup^-1.5), steps from 1 (Vaswani et al., 5.3)."""
+    width, warmup = 512, 40
+    peak = width**-0.5 * warmup**-0.5
+    schedule = WarmupDecay("inverse_sqrt", peak, steps=1000, warmup_steps=warmup, final=0.01)
+    for step in (1, 7, 39, 40, 41, 160, 5000):
+        wanted = width**-0.5 * min(step**-0.5, step * warmup**-1.5)
+        assert float(schedule(step - 1)) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_inverse_square_root_needs_a_warmup() -> None:
+    with pytest.raises(InvalidOption, match="give warmup_epochs"):
+        zoo.get("cnn").recipe.replace(schedule="inverse_sqrt")
+
+
+def test_options_go_to_the_optimizer() -> None:
+    recipe = zoo.get("cnn").recipe.replace(optimizer_options={"beta_2": 0.98, "epsilon": 1e-9})
+    optimizer = make_optimizer(recipe, steps_per_epoch=3)
+    assert (optimizer.beta_2, optimizer.epsilon) == (0.98, 1e-9)
+    with pytest.raises(InvalidOption, match="adam does not take the options speed"):
+        make_optimizer(recipe.replace(optimizer_options={"speed": 1}), 3)
