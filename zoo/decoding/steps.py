@@ -60,16 +60,28 @@ class TranslatorSteps:
         # The encoder, and what the decoder's cross-attention makes of its output.
         self._read = keras.Model(source, {**cross, "keep": keep})
 
-    def start(self, source: tf.Tensor) -> State:
-        """Reads int32 `(batch, source steps)`; the state before the first step."""
+    def start(self, source: tf.Tensor, room: tf.Tensor | int) -> State:
+        """Reads the source.
+
+        Args:
+            source: int32 `(batch, source steps)`.
+            room: positions that the target may take, at most `max_length`.
+
+        Returns:
+            The state before the first step.
+        """
         state = dict(self._read(source, training=False))
-        return {**state, **_empty_cache(self._blocks, state[f"{self._blocks[0]}_cross_key"], self)}
+        like = state[f"{self._blocks[0]}_cross_key"]
+        empty = tf.zeros((tf.shape(like)[0], room, like.shape[-1]), like.dtype)
+        names = (f"{block}_self_{part}" for block in self._blocks for part in ("key", "value"))
+        return {**state, **dict.fromkeys(names, empty)}
 
     def __call__(
         self, tokens: tf.Tensor, positions: tf.Tensor, state: State
     ) -> tuple[tf.Tensor, State]:
         x = self._positions(self._embedding(tokens[:, None]), positions=positions[:, None])
-        seen, state = _seen(positions, self.max_length), dict(state)
+        state = dict(state)
+        seen = _seen(positions, state[f"{self._blocks[0]}_self_key"])
         for block in self._blocks:
             for part in ("key", "value"):
                 name = f"{block}_self_{part}"
@@ -103,12 +115,18 @@ class CausalSteps:
             },
         )
 
-    def start(self, tokens: tf.Tensor) -> State:
-        """Reads int32 `(batch, steps)` up to `max_length`, each row's padding at its end.
+    def start(self, tokens: tf.Tensor, room: tf.Tensor | int) -> State:
+        """Reads the prompts.
 
-        A step at a position overwrites what the padding left there, and no step looks further.
+        Args:
+            tokens: int32 `(batch, steps)`, each row's padding at its end. A step at a position
+                overwrites what the padding left there, and no step looks further.
+            room: positions that prompt and continuation may take, at most `max_length`.
+
+        Returns:
+            The state before the first step.
         """
-        free = self.max_length - tf.shape(tokens)[1]
+        free = tf.maximum(room - tf.shape(tokens)[1], 0)
         return {
             name: tf.pad(cached, [[0, 0], [0, free], [0, 0]])
             for name, cached in self._read(tokens, training=False).items()
@@ -118,7 +136,8 @@ class CausalSteps:
         self, tokens: tf.Tensor, positions: tf.Tensor, state: State
     ) -> tuple[tf.Tensor, State]:
         x = self._positions(self._embedding(tokens[:, None]), positions=positions[:, None])
-        seen, state = _seen(positions, self.max_length), dict(state)
+        state = dict(state)
+        seen = _seen(positions, state[f"{self._blocks[0]}_self_key"])
         for block in self._blocks:
             h = self._layer(f"{block}_self_norm")(x)
             for part in ("key", "value"):
@@ -138,22 +157,13 @@ def _blocks(model: keras.Model, kind: str) -> list[str]:
     return [f"{kind}_{number}" for number in range(1, count + 1)]
 
 
-def _empty_cache(blocks: list[str], like: tf.Tensor, steps: Steps) -> State:
-    shape = (tf.shape(like)[0], steps.max_length, like.shape[-1])
-    return {
-        f"{block}_self_{part}": tf.zeros(shape, like.dtype)
-        for block in blocks
-        for part in ("key", "value")
-    }
-
-
-def _seen(positions: tf.Tensor, max_length: int) -> tf.Tensor:
-    """bool `(batch, max_length)`: the positions up to and with each row's own."""
-    return tf.range(max_length)[None] <= positions[:, None]
+def _seen(positions: tf.Tensor, cache: tf.Tensor) -> tf.Tensor:
+    """bool `(batch, room)`: the positions up to and with each row's own."""
+    return tf.range(tf.shape(cache)[1])[None] <= positions[:, None]
 
 
 def _written(cache: tf.Tensor, positions: tf.Tensor, new: tf.Tensor) -> tf.Tensor:
-    """The cache `(batch, max_length, width)` with `(batch, 1, width)` put at the positions."""
+    """The cache `(batch, room, width)` with `(batch, 1, width)` put at the positions."""
     rows = tf.range(tf.shape(positions)[0])
     return tf.tensor_scatter_nd_update(cache, tf.stack([rows, positions], axis=1), new[:, 0])
 

@@ -46,12 +46,9 @@ def translation(
     batch = tf.shape(source)[:1]
     lengths = tf.math.count_nonzero(source, axis=1, dtype=tf.int32)
     limits = tf.minimum(lengths + MORE_THAN_SOURCE, steps.max_length)
-    given = (
-        steps.start(source),
-        tf.fill(batch, START),
-        tf.fill(batch, 0),
-        tf.where(words, limits, 0),
-    )
+    limits = tf.where(words, limits, 0)
+    state = steps.start(source, _largest(limits))
+    given = (state, tf.fill(batch, START), tf.fill(batch, 0), limits)
     found = greedy(steps, *given) if beam == 1 else beam_search(steps, *given, beam=beam)
     scores = tf.where(words, found.scores / length_penalty(found.lengths), 0.0)
     return _text(tokenizer, found.tokens), scores
@@ -90,18 +87,24 @@ def continuation(
     prompts += tf.one_hot(0, tf.shape(prompts)[1], START, 0, dtype=tf.int32)
     prompts = prompts[:, : steps.max_length]
     lengths = tf.math.count_nonzero(prompts, axis=1, dtype=tf.int32)
-    room = steps.max_length - lengths
+    limits = steps.max_length - lengths
+    limits = limits if most is None else tf.minimum(limits, most)
     found = sample(
         steps,
-        steps.start(prompts),
+        steps.start(prompts, _largest(lengths + limits)),
         tf.gather(prompts, lengths - 1, batch_dims=1),
         lengths - 1,
-        room if most is None else tf.minimum(room, most),
+        limits,
         temperature=temperature,
         top_k=top_k,
         seed=seed,
     )
     return _text(tokenizer, found.tokens), found.scores
+
+
+def _largest(sizes: tf.Tensor) -> tf.Tensor:
+    """At least 1: with no text at all, or nothing but empty ones, there is one unused position."""
+    return tf.reduce_max(tf.concat([sizes, [1]], 0))
 
 
 def _text(tokenizer: Tokenizer, tokens: tf.Tensor) -> tf.Tensor:

@@ -13,7 +13,7 @@ from zoo.decoding import TranslatorSteps, beam_search, greedy
 from zoo.decoding.beam import length_penalty
 from zoo.decoding.search import END, Found, log_probabilities
 
-from .conftest import VOCABULARY, Table
+from .conftest import LONGEST, VOCABULARY, Table
 from .test_search import run
 
 
@@ -69,7 +69,7 @@ def test_scores_are_the_models_log_probabilities(translator: keras.Model) -> Non
     @tf.function(autograph=False)
     def translated() -> Found:
         return beam_search(
-            steps, steps.start(tf.constant(source)), tf.fill((5,), 1), tf.zeros((5,), tf.int32),
+            steps, steps.start(tf.constant(source), LONGEST), tf.fill((5,), 1), tf.fill((5,), 0),
             tf.fill((5,), 10), beam=3,
         )  # fmt: skip
 

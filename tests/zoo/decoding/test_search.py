@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from zoo.decoding import CausalSteps, TranslatorSteps, greedy, sample
 from zoo.decoding.search import END, FORBIDDEN, Found, log_probabilities
 
-from .conftest import VOCABULARY, Table
+from .conftest import LONGEST, VOCABULARY, Table
 
 
 def run(search, steps: Table, limits: list[int], **options) -> Found:
@@ -125,7 +125,7 @@ def test_neighbours_and_padding_change_nothing_in_a_translation(translator: kera
     def translated(source: tf.Tensor) -> Found:
         batch = tf.shape(source)[0]
         return greedy(
-            steps, steps.start(source), tf.fill((batch,), 1), tf.fill((batch,), 0),
+            steps, steps.start(source, 10), tf.fill((batch,), 1), tf.fill((batch,), 0),
             tf.fill((batch,), 10),
         )  # fmt: skip
 
@@ -148,7 +148,7 @@ def test_neighbours_change_nothing_in_a_drawn_text(language_model: keras.Model) 
     def continued(given: tf.Tensor, lengths: tf.Tensor, seed: tf.Tensor) -> Found:
         batch, last = tf.shape(given)[:1], lengths - 1
         return sample(
-            steps, steps.start(given), tf.gather(given, last, batch_dims=1), last,
+            steps, steps.start(given, LONGEST), tf.gather(given, last, batch_dims=1), last,
             tf.fill(batch, 8), temperature=tf.fill(batch, 1.0), top_k=tf.fill(batch, 6), seed=seed,
         )  # fmt: skip
 

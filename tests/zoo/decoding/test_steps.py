@@ -22,7 +22,7 @@ def test_translator_steps_equal_the_whole_pass_at_each_position(translator: kera
     source[1, 4:] = 0
     whole = translator({"source": source, "target": target}, training=False).numpy()
     steps = TranslatorSteps(translator)
-    state = steps.start(tf.constant(source))
+    state = steps.start(tf.constant(source), LONGEST)
     step = tf.function(steps, autograph=False)
     for position in range(LONGEST):
         logits, state = step(target[:, position], tf.fill((3,), position), state)
@@ -33,7 +33,7 @@ def test_causal_steps_equal_the_whole_pass_at_each_position(language_model: kera
     tokens = sequences(3, LONGEST, 2)
     whole = language_model(tokens, training=False).numpy()
     steps = CausalSteps(language_model)
-    state = steps.start(tf.constant(tokens[:, :1]))
+    state = steps.start(tf.constant(tokens[:, :1]), LONGEST)
     for position in range(LONGEST):
         logits, state = steps(tokens[:, position], tf.fill((3,), position), state)
         np.testing.assert_allclose(logits, whole[:, position], atol=1e-4)
@@ -48,7 +48,7 @@ def test_prompts_of_different_lengths_go_on_from_their_own_ends(
     prompts = np.where(np.arange(given) < lengths[:, None], tokens[:, :given], 0)
     whole = language_model(tokens, training=False).numpy()
     steps = CausalSteps(language_model)
-    state = steps.start(tf.constant(prompts, tf.int32))
+    state = steps.start(tf.constant(prompts, tf.int32), LONGEST)
     for more in range(LONGEST - given + 1):
         at = lengths - 1 + more
         logits, state = steps(tokens[[0, 1], at], tf.constant(at), state)
@@ -57,10 +57,10 @@ def test_prompts_of_different_lengths_go_on_from_their_own_ends(
 
 def test_a_cache_has_one_size_from_first_to_last_step(translator: keras.Model) -> None:
     steps = TranslatorSteps(translator)
-    state = steps.start(tf.constant(sequences(2, 5, 0)))
+    state = steps.start(tf.constant(sequences(2, 5, 0)), 11)
     _, after = steps(tf.constant([1, 1]), tf.constant([0, 0]), state)
     assert {name: value.shape for name, value in after.items()} == {
         name: value.shape for name, value in state.items()
     }
-    assert after["decoder_1_self_key"].shape == (2, LONGEST, 8)
+    assert after["decoder_1_self_key"].shape == (2, 11, 8)
     assert after["decoder_2_cross_value"] is state["decoder_2_cross_value"]
