@@ -116,12 +116,12 @@ class Source:
         with self._lock:
             self.replace(models)
             generation = self._generation
-        names = {model.name for model in models}
-        while names.intersection(self._manager.undecided()):
+        waiting = True
+        while waiting:
+            waiting, reason = bool(self._manager.undecided()), self._manager.unavailable()
             if self._stop.is_set() or generation != self._generation:
                 raise ServingError(Code.ABORTED, "The server was given other models meanwhile.")
-            time.sleep(0.02)
-        reason = self._manager.unavailable()
+            time.sleep(0.02 if waiting else 0)
         if reason:
             raise ServingError(Code.UNKNOWN, reason)
 

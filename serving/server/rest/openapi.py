@@ -50,7 +50,7 @@ def document(versions: Iterable[Version]) -> Json:
 
 def _paths(name: str, signatures: Mapping[str, Signature]) -> Json:
     base = f"/v1/models/{name}"
-    usable = {key: s for key, s in signatures.items() if not key.startswith("__")}
+    usable = {key: s for key, s in sorted(signatures.items()) if not key.startswith("__")}
     verbs = {
         "predict": [s for s in usable.values() if s.inputs],
         "classify": [s for s in usable.values() if s.method_name == examples.CLASSIFY],

@@ -136,8 +136,8 @@ def test_several_signatures_in_one_run(tmp_path: Path) -> None:
     assert examples.values(parts[0], 1) == [2.5]
     assert examples.classes(parts[1], 1) == [[(b"", 2.5)]]
     assert examples.values(parts[2], 1) == [3.5]
+    other = examples.task(loaded, loaded.signatures["regress_x2_to_y3"], examples.REGRESS)
     with pytest.raises(ServingError, match="must be the same for all"):
-        other = examples.task(loaded, loaded.signatures["regress_x2_to_y3"], examples.REGRESS)
         examples.together([*tasks, other])
     for method in (examples.CLASSIFY, examples.REGRESS):
         with pytest.raises(ServingError, match=f"method_name to be {method}"):

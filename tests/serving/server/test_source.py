@@ -1,0 +1,199 @@
+"""Which models are wanted: lists, labels and reloads, with loads that need no TensorFlow."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.config import ModelConfig, VersionPolicy
+from serving.config.text import MissingFile
+from serving.server.manager import Manager
+from serving.server.source import Source
+from serving.server.status import Code, ServingError, invalid
+
+
+class Loaded:
+    def close(self) -> None:
+        pass
+
+
+def _load(model: str, version: int, path: Path) -> Loaded:
+    if (path / "broken").exists():
+        raise invalid("broken")
+    return Loaded()
+
+
+@pytest.fixture
+def manager() -> Iterator[Manager]:
+    made = Manager(_load, max_retries=0)
+    yield made
+    made.stop()
+
+
+def model(root: Path, name: str, *versions: int, **settings: object) -> ModelConfig:
+    """A model whose folder holds these versions."""
+    for version in versions:
+        (root / name / str(version)).mkdir(parents=True, exist_ok=True)
+    return ModelConfig(name, str(root / name), **settings)
+
+
+def source_of(manager: Manager, listed: list[ModelConfig], **settings: object) -> Source:
+    source = Source(manager, lambda: list(listed), 0, **settings)
+    source.start()
+    return source
+
+
+def eventually(check: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not check():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def states(manager: Manager, name: str) -> dict[int, str]:
+    return {version.number: version.state.name for version in manager.statuses(name)}
+
+
+def test_reload_returns_when_the_models_are_available(tmp_path: Path, manager: Manager) -> None:
+    source = source_of(manager, [model(tmp_path, "a", 1, 2)])
+    every = VersionPolicy("all")
+    source.reload([model(tmp_path, "a", 1, 2, policy=every), model(tmp_path, "b", 5)])
+    assert states(manager, "b") == {5: "AVAILABLE"}
+    eventually(lambda: states(manager, "a") == {1: "AVAILABLE", 2: "AVAILABLE"})
+    source.reload([model(tmp_path, "a", 1, 2)])
+    eventually(lambda: states(manager, "a") == {1: "END", 2: "AVAILABLE"})
+    eventually(lambda: states(manager, "b") == {5: "END"})
+    assert manager.model_names() == ["a"]
+    source.reload([])
+    eventually(lambda: states(manager, "a") == {1: "END", 2: "END"})
+    source.stop()
+
+
+def test_reload_says_what_did_not_load(tmp_path: Path, manager: Manager) -> None:
+    source = source_of(manager, [model(tmp_path, "a", 1)])
+    broken = model(tmp_path, "b", 3)
+    (tmp_path / "b" / "3" / "broken").touch()
+    with pytest.raises(ServingError) as caught:
+        source.reload([model(tmp_path, "a", 1), broken])
+    assert caught.value.code is Code.UNKNOWN
+    assert caught.value.message == (
+        "1 servable(s) did not become available: "
+        "{{{name: b version: 3} due to error: INVALID_ARGUMENT: broken}, }"
+    )
+    assert states(manager, "a") == {1: "AVAILABLE"}
+    source.stop()
+
+
+def test_a_reload_gives_way_to_the_next(tmp_path: Path, manager: Manager) -> None:
+    """One that waits for a folder that never comes does not keep others from reloading."""
+    source = source_of(manager, [])
+    caught: list[ServingError] = []
+
+    def wait() -> None:
+        try:
+            source.reload([ModelConfig("missing", str(tmp_path / "missing"))])
+        except ServingError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    eventually(lambda: manager.model_names() == ["missing"])
+    source.reload([model(tmp_path, "a", 1)])
+    thread.join(10)
+    assert [error.code for error in caught] == [Code.ABORTED]
+    source.stop()
+
+
+def test_labels_go_to_available_versions_only(tmp_path: Path, manager: Manager) -> None:
+    every = VersionPolicy("all")
+    source = source_of(manager, [model(tmp_path, "a", 1, policy=every)], unavailable_labels=False)
+    eventually(lambda: states(manager, "a") == {1: "AVAILABLE"})
+    source.reload([model(tmp_path, "a", 1, policy=every, labels={"stable": 1})])
+    reason = (
+        "Request to assign label to version 2 of model a, which is not currently available for "
+        "inference"
+    )
+    moved = model(tmp_path, "a", 1, 2, policy=every, labels={"stable": 2})
+    with pytest.raises(ServingError, match=reason) as caught:
+        source.reload([moved])
+    assert caught.value.code is Code.FAILED_PRECONDITION
+    assert states(manager, "a") == {1: "AVAILABLE"}  # nothing has changed
+    with manager.lease("a", label="stable") as version:
+        assert version.number == 1
+
+    # Safe promotion: first the version, then the label, then the old one may go.
+    source.reload([model(tmp_path, "a", 1, 2, policy=every, labels={"stable": 1})])
+    eventually(lambda: states(manager, "a")[2] == "AVAILABLE")
+    source.reload([moved])
+    with manager.lease("a", label="stable") as version:
+        assert version.number == 2
+    source.stop()
+
+
+def test_new_labels_may_come_early_and_old_ones_may_not_move(
+    tmp_path: Path, manager: Manager
+) -> None:
+    source = source_of(manager, [model(tmp_path, "a", 1, labels={"stable": 1, "next": 9})])
+    eventually(lambda: states(manager, "a") == {1: "AVAILABLE"})
+    with pytest.raises(ServingError, match=r"Specific\(a, 9\)"), manager.lease("a", label="next"):
+        pass
+    with pytest.raises(ServingError, match="label to version 9 of model a"):
+        source.reload([model(tmp_path, "a", 1, labels={"stable": 9})])
+    source.stop()
+
+
+def test_early_labels_keep_a_server_from_starting(tmp_path: Path, manager: Manager) -> None:
+    with pytest.raises(ServingError, match="not currently available for inference"):
+        source_of(
+            manager, [model(tmp_path, "a", 1, labels={"stable": 1})], unavailable_labels=False
+        )
+
+
+def test_a_list_that_breaks_changes_nothing(
+    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    listed: list[ModelConfig] = [model(tmp_path, "a", 1)]
+
+    def list_models() -> list[ModelConfig]:
+        if not listed:
+            raise MissingFile(tmp_path / "models.config")
+        return list(listed)
+
+    source = Source(manager, list_models, 0)
+    source.start()
+    eventually(lambda: states(manager, "a") == {1: "AVAILABLE"})
+    listed.clear()
+    for _ in range(3):
+        source.relist()
+    assert caplog.text.count("Failed to read ModelServerConfig file") == 1
+    assert manager.model_names() == ["a"]
+    listed.append(model(tmp_path, "b", 2))
+    source.relist()
+    assert manager.model_names() == ["b"]
+    source.stop()
+
+
+def test_a_reload_lasts_until_the_list_changes(tmp_path: Path, manager: Manager) -> None:
+    listed = [model(tmp_path, "a", 1)]
+    source = source_of(manager, listed)
+    source.reload([model(tmp_path, "b", 1)])
+    source.relist()
+    assert manager.model_names() == ["b"]
+    listed.append(model(tmp_path, "c", 1))
+    source.relist()
+    assert manager.model_names() == ["a", "c"]
+    source.stop()
+
+
+def test_versions_that_are_asked_for_and_not_there(
+    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    policy = VersionPolicy("specific", versions=(1, 7))
+    source = source_of(manager, [model(tmp_path, "a", 1, 2, policy=policy)])
+    eventually(lambda: states(manager, "a") == {1: "AVAILABLE"})
+    assert "Version(s) 7 of servable a" in caplog.text
+    source.stop()
