@@ -27,8 +27,14 @@ TABLE = {
     ),
     "dense": (52_650, {"input_shape": (4, 4, 1), "units": (7,), "num_classes": 2}, 135),
     "gru": (4_713, {"bidirectional": True, "units": 8, "dropout": 0.1}, 1_209),
+    "lenet5": (61_706, {"input_shape": (12, 14, 3), "num_classes": 3}, 15_331),
     "lstm": (74_881, {"input_shape": (10, 3), "units": 4, "dense_units": 5}, 159),
     "mlp_regressor": (193, {"input_shape": (3,), "num_outputs": 2, "units": 4}, 26),
+    "resnet": (
+        270_810,
+        {"input_shape": (9, 12, 3), "num_classes": 5, "depth": 50},
+        23_571_397,
+    ),
     "simple_rnn": (1_737, {"input_shape": (7, 2), "units": 5, "num_classes": 4}, 64),
     "softmax_regression": (650, {"input_shape": (3,), "num_classes": 2}, 8),
     "transformer_classifier": (
@@ -36,9 +42,25 @@ TABLE = {
         {"vocabulary_size": 50, "max_length": 16, "width": 8, "num_heads": 2, "num_blocks": 1},
         2_976,
     ),
+    "vit": (
+        139_018,
+        {
+            "input_shape": (8, 12, 3),
+            "patch_size": 4,
+            "width": 8,
+            "num_heads": 2,
+            "num_blocks": 1,
+            "dropout": 0.1,
+        },
+        3_066,
+    ),
 }
 # Small enough for one training step and an export each, large enough to be the same architecture.
-SMALL = {"transformer_classifier": {"vocabulary_size": 200, "max_length": 24, "num_classes": 3}}
+SMALL = {
+    "resnet": {"input_shape": (8, 8, 1), "num_classes": 3, "depth": 8},
+    "transformer_classifier": {"vocabulary_size": 200, "max_length": 24, "num_classes": 3},
+    "vit": {"input_shape": (8, 8, 1), "patch_size": 4, "width": 16, "num_blocks": 1},
+}
 
 every_model = pytest.mark.parametrize("name", zoo.list_models())
 
@@ -174,9 +196,13 @@ def test_tf_keras_twin_gives_equal_outputs(name: str, changed: bool) -> None:
     model = zoo.build(name, **arguments)
     twin = zoo.build(name, keras=tf_keras, **arguments)
     assert isinstance(twin, tf_keras.Model)
-    # Zero biases would hide a wrong order of weights.
+    # Zeros and ones would hide a wrong order of weights. Only a little off, so that deep models
+    # keep outputs that differ and no variance is negative.
     rng = np.random.default_rng(1)
-    weights = [rng.normal(scale=0.2, size=w.shape).astype(w.dtype) for w in twin.get_weights()]
+    weights = [
+        (w + 0.2 * (w.std() or 1.0) * rng.uniform(-1, 1, w.shape)).astype(w.dtype)
+        for w in twin.get_weights()
+    ]
     model.set_weights(weights)
     twin.set_weights(weights)
     x = examples(model)
@@ -318,6 +344,10 @@ def test_positions_are_the_papers_formula() -> None:
         ("simple_rnn", {"num_classes": -1}, "num_classes"),
         ("transformer_classifier", {"num_heads": 5}, "do not divide"),
         ("mlp_regressor", {"units": "many"}, "units"),
+        ("lenet5", {"input_shape": (11, 28, 1)}, "too small"),
+        ("resnet", {"depth": 19}, "8, 14, 18, 20"),
+        ("vit", {"patch_size": 5}, "out of 1, 2, 4, 7, 14, 28"),
+        ("vit", {"num_heads": 3}, "do not divide"),
     ],
 )
 def test_shapes_that_do_not_fit_are_one_sentence(name: str, arguments: dict, words: str) -> None:

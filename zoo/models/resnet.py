@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from keras import Model
 
 # Blocks a stage, of two 3 × 3 convolutions each but for the bottlenecks of depth 50.
-SMALL_FORM = {20: 3, 32: 5, 56: 9}
+SMALL_FORM = {8: 1, 14: 2, 20: 3, 32: 5, 44: 7, 56: 9, 110: 18}
 IMAGENET_FORM = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 BOTTLENECKS = (50,)
 
@@ -61,22 +61,22 @@ def resnet(
     *,
     keras: ModuleType = keras,
 ) -> Model:
-    """Residual network: 20, 32, 56 layers for small images, 18, 34, 50 for large ones.
+    """Residual network of 20, 32, 56, … layers for small images, or 18, 34, 50 for large ones.
 
     Input `image`: float32 `(batch, height, width, channels)` in [0, 1].
     Output `probabilities`: float32 `(batch, num_classes)`, rows sum to 1.
 
-    Depth 20, 32, 56 is the paper's CIFAR form (its section 4.2): a 3 × 3 stem and three stages of
-    16, 32 and 64 filters, with parameter-free shortcuts, which is the paper's option A. Depth 18,
-    34, 50 is the ImageNet form (its table 1): a 7 × 7 stem, max pooling and four stages, with
-    1 × 1 projections where the shape changes, option B. Depth 50 has bottlenecks that stride in
-    their 3 × 3 convolution, as torchvision's do. Convolutions have no bias; padding is even on
-    both sides.
+    Depth 8, 14, 20, 32, 44, 56, 110 is the paper's CIFAR form (its section 4.2): a 3 × 3 stem and
+    three stages of 16, 32 and 64 filters, with parameter-free shortcuts, which is the paper's
+    option A. Depth 18, 34, 50 is the ImageNet form (its table 1): a 7 × 7 stem, max pooling and
+    four stages, with 1 × 1 projections where the shape changes, option B. Depth 50 has
+    bottlenecks that stride in their 3 × 3 convolution, as torchvision's do. Convolutions have no
+    bias; padding is even on both sides.
 
     Args:
         input_shape: image height, width and channels.
         num_classes: classes to tell apart.
-        depth: weighted layers, one of the six above.
+        depth: weighted layers, one of those above.
         synchronized: normalise by the batch of all replicas together instead of each replica's
             own; it needs the TensorFlow backend.
         keras: Keras namespace to build with.
