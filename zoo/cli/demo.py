@@ -20,6 +20,8 @@ from zoo.cli.publish import Store
 if TYPE_CHECKING:
     from zoo.datasets import Dataset
 
+PROMPT = 5  # words of a text that a language model is to go on with
+
 
 def demo(
     model: Annotated[str, typer.Argument(help="A name that zoo list shows.")] = "cnn",
@@ -60,7 +62,7 @@ def demo(
     data = datasets.load(run.info["dataset"])
     with tempfile.TemporaryDirectory() as folder, background(store) as server:
         files = [
-            str(write_sample(Path(folder) / f"test-{i}", data.raw("test", i))) for i in range(count)
+            str(write_sample(Path(folder) / f"test-{i}", _question(data, i))) for i in range(count)
         ]
         number = int(version.name)
         with connect(False, "localhost", server.rest_port) as client:
@@ -76,6 +78,9 @@ def demo(
 
 def _compare(data: Dataset, rest: list[dict[str, Any]], grpc: list[dict[str, Any]]) -> None:
     """Prints truth beside both answers."""
+    if data.task.predicts_tokens:
+        _compare_texts(data, rest, grpc)
+        return
     truth = [data.label("test", index) for index in range(len(rest))]
     columns = ("test example", "true", "predicted over REST", "over gRPC")
     answers = [(_answer(a), _answer(b)) for a, b in zip(rest, grpc, strict=True)]
@@ -83,6 +88,29 @@ def _compare(data: Dataset, rest: list[dict[str, Any]], grpc: list[dict[str, Any
     if data.task.kind != "regression":
         right = sum(a["label"] == name for a, name in zip(rest, truth, strict=True))
         typer.echo(f"{right} of {len(truth)} right")
+
+
+def _compare_texts(data: Dataset, rest: list[dict[str, Any]], grpc: list[dict[str, Any]]) -> None:
+    """Prints what was asked, the reference if there is one, and the answer of both protocols."""
+    (written,) = rest[0].keys() - {"example", "score"}
+    for index, (first, second) in enumerate(zip(rest, grpc, strict=True)):
+        rows = [("text", _question(data, index))]
+        if data.references:
+            rows.append(("reference", data.label("test", index)))
+        rows.append((f"{written} ({first['score']:.2f})", first[written]))
+        if second[written] != first[written]:
+            rows.append(("over gRPC", second[written]))
+        output.table((f"test example {index}", ""), rows)
+    same = sum(a[written] == b[written] for a, b in zip(rest, grpc, strict=True))
+    typer.echo(f"{same} of {len(rest)} equal over REST and gRPC")
+
+
+def _question(data: Dataset, index: int) -> Any:
+    """A test example as a client would send it."""
+    example = data.raw("test", index)
+    if data.task.kind == "language_model":  # the beginning of a text, for the model to go on
+        return " ".join(example.split()[:PROMPT])
+    return example
 
 
 def _answer(answer: dict[str, Any]) -> str:

@@ -18,8 +18,8 @@ def read_example(signature: str, model: str, argument: str) -> Any:
     """One command line argument as one example of a signature.
 
     Args:
-        signature: `predict_bytes` takes an image file, `predict_text` words or a .txt file, any
-            other numbers: a .json or .npy file, or JSON as it is.
+        signature: `predict_bytes` takes an image file, `predict_text` and `generate_text`
+            words or a .txt file, any other numbers: a .json or .npy file, or JSON as it is.
         model: name, for messages.
         argument: what the user wrote.
 
@@ -31,7 +31,7 @@ def read_example(signature: str, model: str, argument: str) -> Any:
     """
     if signature == "predict_bytes":
         return _image(model, argument)
-    if signature == "predict_text":
+    if signature in ("predict_text", "generate_text"):
         return _text(argument)
     return _numbers(model, argument)
 

@@ -25,6 +25,13 @@ def export(
         typer.Option(help="Name of the servable; default: the model's."),
     ] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the run folders.")] = Path("runs"),
+    beam: Annotated[
+        int, typer.Option(min=1, help="Of a translator: sequences kept at every step.")
+    ] = 1,
+    new_tokens: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(min=1, help="Of a text generator: most tokens that it adds to a text."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the model card.")] = False,
 ) -> None:
     """Publish a trained model as the next version in the store.
@@ -34,18 +41,21 @@ def export(
       zoo export cnn
 
       zoo export cnn --run runs/cnn/20261122-013000 --name digits
+
+      zoo export transformer_translator --beam 4
     """
     registry.get(model)
     quiet.load_tensorflow()
     from zoo.errors import RunError
     from zoo.export import read_card
+    from zoo.export.options import Decoding
     from zoo.export.runs import export_run
     from zoo.training.runs import Run, latest_run
 
     chosen = Run.open(run) if run else latest_run(runs, model)
     if chosen.model != model:
         raise RunError(f"The run {chosen.folder} trained {chosen.model}, not {model}.")
-    version = export_run(chosen, store, name)
+    version = export_run(chosen, store, name, Decoding(beam, new_tokens))
     card = read_card(version)
     if as_json:
         output.json_lines(card)

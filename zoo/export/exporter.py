@@ -11,6 +11,7 @@ from zoo.errors import DataError, InvalidOption, StoreError
 from . import card
 from .checksum import fingerprint
 from .loading import load
+from .options import Decoding
 from .publish import staging
 from .store import check_name, reason
 
@@ -30,6 +31,7 @@ def export(
     metrics: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     warmup_batch_sizes: Sequence[int] = (1, 32),
+    decoding: Decoding = Decoding(),  # noqa: B008 - frozen
 ) -> Path:
     """Publish `model` as the next version of `name` in `store`; the folder `store/NAME/VERSION`.
 
@@ -38,7 +40,8 @@ def export(
     and asked every warmup request before it is published, and appears all at once or not at all.
     The model itself is left as it was.
 
-    `metrics` and `training` (command, seed, recipe, …) go into the model card as they are.
+    `metrics` and `training` (command, seed, recipe, …) go into the model card as they are;
+    `decoding` is how a model of text searches, and stands there too.
 
     Raises InvalidOption or ShapeError for a model, a name or a data set that do not fit together,
     StoreError for a store that cannot be written.
@@ -46,14 +49,16 @@ def export(
     check_name(name)
     import tensorflow as tf
 
-    from . import signatures, warmup
+    from . import generation, signatures, warmup
 
     sizes = warmup.check_batch_sizes(warmup_batch_sizes)
-    module, functions = signatures.build(model, dataset)
+    module, functions = signatures.build(model, dataset, decoding=decoding)
     requests = list(warmup.requests(functions, dataset, sizes or [1]))
     text = card.describe(
         name, model, dataset, metrics or {}, training or {}, signatures.describe(functions)
     )
+    if dataset is not None and dataset.task.kind in generation.KINDS:
+        text["decoding"] = generation.describe(dataset, decoding)
     with staging(store, name) as stage:
         try:
             tf.saved_model.save(module, str(stage.path), signatures=functions)

@@ -6,18 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .exporter import export
+from .options import Decoding
 
 if TYPE_CHECKING:
     from zoo.training import Run
 
 
-def export_run(run: Run, store: Path | str, name: str | None = None) -> Path:
+def export_run(
+    run: Run,
+    store: Path | str,
+    name: str | None = None,
+    decoding: Decoding = Decoding(),  # noqa: B008 - frozen
+) -> Path:
     """Publishes a complete run's model, with its metrics and recipe in the model card.
 
     Args:
         run: of `zoo.training`.
         store: folder of the model store.
         name: of the servable; default: the model's.
+        decoding: how a model of text searches.
 
     Returns:
         The new version's folder, `store/NAME/VERSION`.
@@ -40,4 +47,5 @@ def export_run(run: Run, store: Path | str, name: str | None = None) -> Path:
             key: run.info[key]
             for key in ("model", "arguments", "dataset", "recipe", "seed", "command", "versions")
         },
+        decoding=decoding,
     )

@@ -16,6 +16,8 @@ import tensorflow as tf
 
 from zoo.errors import InvalidOption, ShapeError
 
+from . import generation
+from .options import Decoding
 from .recurrent import check_stateless, without_cudnn
 
 if TYPE_CHECKING:
@@ -25,13 +27,19 @@ DEFAULT = "serving_default"  # what TensorFlow Serving calls when a request name
 Signatures = dict[str, Any]  # name → tf.types.experimental.ConcreteFunction
 
 
-def build(model: keras.Model, dataset: Dataset | None) -> tuple[tf.Module, Signatures]:
+def build(
+    model: keras.Model,
+    dataset: Dataset | None,
+    *,
+    decoding: Decoding = Decoding(),  # noqa: B008 - frozen
+) -> tuple[tf.Module, Signatures]:
     """The module to save and its signatures.
 
     `serving_default` takes and returns the model's own tensors, by name, with a free batch size.
     With a data set that has preprocessing, `preprocessing.signature` (predict_bytes, predict_text
     or predict_raw) takes raw examples; its outputs are `label` string (batch,), `classes` string
     (batch, C) and `probabilities` float32 (batch, C), or `values` float32 for a regression.
+    Tasks of text get the signatures of generation.py instead.
     """
     check_model(model)
     module = tf.Module(name=model.name)
@@ -41,9 +49,15 @@ def build(model: keras.Model, dataset: Dataset | None) -> tuple[tf.Module, Signa
         preprocessing = None if dataset is None else dataset.preprocessing
         if preprocessing is not None and preprocessing.signature:
             module.preprocessing = preprocessing.prepare()  # keeps its lookup tables
-            signatures[preprocessing.signature] = _raw_signature(
-                model, serve, module.preprocessing, dataset
-            )
+            if dataset.task.kind in generation.KINDS:
+                name, function = generation.signature(
+                    model, module.preprocessing, dataset, decoding
+                )
+                signatures[name] = function
+            elif not dataset.task.predicts_tokens:
+                signatures[preprocessing.signature] = _raw_signature(
+                    model, serve, module.preprocessing, dataset
+                )
     _track(module, model, signatures)
     return module, signatures
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +16,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from zoo.errors import InvalidOption
 
+from . import generation
 from .signatures import DEFAULT, Signatures, inputs
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 FILE = "assets.extra/tf_serving_warmup_requests"
 MOST_RECORDS = 1000
+PROMPT = 5  # words of a text that is to go on
 
 Batch = Mapping[str, np.ndarray]  # input name → (batch, ...)
 
@@ -85,17 +87,32 @@ def read(version: Path) -> Iterator[tuple[str, dict[str, np.ndarray]]]:
 def _batch(
     signature: str, specs: Mapping[str, tf.TensorSpec], dataset: Dataset | None, size: int
 ) -> dict[str, np.ndarray]:
-    examples = 0 if dataset is None else len(dataset.validation.x)
-    if not examples or len(specs) > 1:
-        return {name: _zeros(spec, size) for name, spec in specs.items()}
-    ((name, spec),) = specs.items()
-    rows = [index % examples for index in range(size)]
+    examples = 0 if dataset is None else len(dataset.validation)
+    rows = [index % examples for index in range(size)] if examples else []
     if signature == DEFAULT:
-        return {name: np.asarray(dataset.validation.x[rows], spec.dtype.as_numpy_dtype)}
-    raw = [dataset.raw("validation", row) for row in rows]
+        given = dataset.validation.inputs(rows) if rows else {}
+        if not isinstance(given, Mapping):
+            given = {next(iter(specs)): given} if len(specs) == 1 else {}
+        return {
+            name: np.asarray(given[name], spec.dtype.as_numpy_dtype)
+            if name in given
+            else _zeros(spec, size)
+            for name, spec in specs.items()
+        }
+    batch = {name: _zeros(spec, size) for name, spec in specs.items()}
+    name = dataset.preprocessing.input_name if rows else ""
+    if name in specs:  # what stands beside a raw example, such as a seed, stays 0
+        raw = [dataset.raw("validation", row) for row in rows]
+        batch[name] = _raw(signature, specs[name], raw)
+    return batch
+
+
+def _raw(signature: str, spec: tf.TensorSpec, examples: Sequence[Any]) -> np.ndarray:
+    if signature == generation.GENERATE:  # a whole row would leave no room for more
+        examples = [" ".join(text.split()[:PROMPT]) for text in examples]
     if spec.dtype == tf.string:
-        return {name: np.array(raw, object)}
-    return {name: _stack(raw).astype(spec.dtype.as_numpy_dtype)}
+        return np.array(examples, object)
+    return _stack(examples).astype(spec.dtype.as_numpy_dtype)
 
 
 def _stack(examples: Sequence[np.ndarray]) -> np.ndarray:
