@@ -34,6 +34,16 @@ def save_scale(path: Path, factor: float) -> Path:
     return save_functions(path, serving_default=(lambda x: {"y": x * factor}, {"x": FLOATS}))
 
 
+def save_batch_size(path: Path) -> Path:
+    """`y = x`, and for each row the size of the batch that it was run in."""
+
+    def function(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        size = tf.shape(x)[:1]
+        return {"y": tf.identity(x), "batch": tf.fill(size, tf.cast(size[0], tf.float32))}
+
+    return save_functions(path, serving_default=(function, {"x": FLOATS}))
+
+
 def save_half_plus_two(path: Path) -> Path:
     """TensorFlow 1's example model: predict, and classify and regress over parsed examples."""
     v1 = tf.compat.v1
