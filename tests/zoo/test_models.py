@@ -19,6 +19,11 @@ from zoo.export import export, load
 
 # Parameters with default arguments, then changed arguments with their parameters.
 TABLE = {
+    "bidirectional_lstm": (
+        1_347_080,
+        {"input_shape": (11, 3), "units": 4, "num_classes": 2, "dropout": 0.1},
+        274,
+    ),
     "cnn": (225_034, {"input_shape": (32, 32, 3), "num_classes": 5, "filters": (8,)}, 231_397),
     "cnn_small": (
         54_410,
@@ -42,6 +47,21 @@ TABLE = {
         {"vocabulary_size": 50, "max_length": 16, "width": 8, "num_heads": 2, "num_blocks": 1},
         2_976,
     ),
+    "transformer_encoder": (
+        496_256,
+        {
+            "vocabulary_size": 50,
+            "max_length": 20,
+            "num_segments": 3,
+            "width": 8,
+            "num_heads": 2,
+            "feed_forward": 16,
+            "embedding_width": 6,
+            "shared_layers": True,
+            "position_offset": 2,
+        },
+        1_234,
+    ),
     "vit": (
         139_018,
         {
@@ -57,8 +77,10 @@ TABLE = {
 }
 # Small enough for one training step and an export each, large enough to be the same architecture.
 SMALL = {
+    "bidirectional_lstm": {"vocabulary_size": 200, "max_length": 24, "num_classes": 3, "units": 8},
     "resnet": {"input_shape": (8, 8, 1), "num_classes": 3, "depth": 8},
     "transformer_classifier": {"vocabulary_size": 200, "max_length": 24, "num_classes": 3},
+    "transformer_encoder": {"vocabulary_size": 50, "max_length": 24, "width": 16, "num_blocks": 1},
     "vit": {"input_shape": (8, 8, 1), "patch_size": 4, "width": 16, "num_blocks": 1},
 }
 

