@@ -44,7 +44,7 @@ def results() -> str:
             f"| {'' if baseline is None else f'{baseline:.{places}f}'} "
             f"| {row['parameters']:,} | {row['epochs']} |"
         )
-    lines += ["", f"Seeds 0, 1, 2 in this order; {_machine(kept['machine'])}."]
+    lines += ["", f"Seeds 0, 1, 2 in this order; {machine(kept['machine'])}."]
     return "\n".join(lines)
 
 
@@ -67,12 +67,12 @@ def speed() -> str:
     lines += [
         "",
         f"Medians of {fewest} or more interleaved rounds, of ratios within each round; "
-        f"{_machine(kept['machine'])}.",
+        f"{machine(kept['machine'])}.",
     ]
     return "\n".join(lines)
 
 
-def _machine(about: dict[str, Any]) -> str:
+def machine(about: dict[str, Any]) -> str:
     return (
         f"{about['cpu']}, {about['cores']} cores, no GPU, Python {about['python']}, "
         f"TensorFlow {about['tensorflow']}, Keras {about['keras']}, {about['date']}"
