@@ -17,7 +17,7 @@ def __getattr__(name: str):
         "beam_search": "beam",
         "greedy": "search",
         "sample": "search",
-        "translate": "translate",
+        "translate": "corpus",
         "CausalSteps": "steps",
         "TranslatorSteps": "steps",
     }
