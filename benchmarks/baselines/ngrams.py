@@ -22,7 +22,8 @@ def perplexity(dataset: Dataset, order: int = 5, split: str = "validation") -> f
         order: tokens of an n-gram, the predicted one included.
         split: what is predicted.
     """
-    model = KneserNey(dataset.train.x, dataset.train.y, _vocabulary_size(dataset), order)
+    size = dataset.model_arguments["vocabulary_size"]
+    model = KneserNey(dataset.train.x, dataset.train.y, size, order)
     held = dataset.split(split)
     return float(np.exp(-np.mean(np.log(model.probabilities(held.x, held.y)))))
 
@@ -132,7 +133,3 @@ def _find(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Index in the sorted `known`, -1 where it is not there."""
     place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
     return np.where(known[place] == wanted, place, -1)
-
-
-def _vocabulary_size(dataset: Dataset) -> int:
-    return dataset.model_arguments["vocabulary_size"]
