@@ -12,10 +12,11 @@ from typing import Any
 from serving.config import text
 from serving.config.batching import Batching, of_version
 from serving.errors import ConfigError
-from serving.server import servable, warmup
+from serving.server import session, tflite, warmup
 from serving.server.flags import Flags
 from serving.server.manager import Loader
 from serving.server.metrics import Metrics
+from serving.server.servable import Servable
 from serving.server.status import Code, from_exception, invalid
 from zoo import quiet
 
@@ -54,12 +55,16 @@ def make_loader(
     """
     config = _session_config(flags)
     tags = flags.saved_model_tags.split(",")
+    interpreters = flags.num_tflite_pools * flags.num_tflite_interpreters_per_pool
     metrics = metrics or Metrics()
 
-    def load(model: str, version: int, path: Path) -> servable.Servable:
+    def load(model: str, version: int, path: Path) -> Servable:
         started, status = time.perf_counter(), "success"
         try:
-            loaded = servable.load(path, tags=tags, session_config=config)
+            if flags.prefer_tflite_model and (path / tflite.FILE).is_file():
+                loaded = tflite.load(path, interpreters)
+            else:
+                loaded = session.load(path, tags=tags, session_config=config)
         except BaseException:
             status = "fail"
             raise
@@ -91,7 +96,7 @@ def _batching_of(path: Path, flags: Flags, common: Batching | None) -> Batching 
         raise invalid(str(error)) from error
 
 
-def _warm_up(loaded: servable.Servable, path: Path, flags: Flags, metrics: Metrics) -> None:
+def _warm_up(loaded: Servable, path: Path, flags: Flags, metrics: Metrics) -> None:
     started, code = time.perf_counter(), Code.OK
     try:
         count = warmup.warm_up(loaded, path, iterations=flags.num_request_iterations_for_warmup)

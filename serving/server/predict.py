@@ -51,7 +51,9 @@ def prepare(
         if name in seen:
             raise invalid(f"duplicate output tensor alias: {name}")
         seen.add(name)
-    return Run(servable, signature, complete, tuple(output_filter) or None)
+    # in the signature's order, however they were asked for: that is one callable for all orders
+    wanted = tuple(name for name in signature.outputs if name in seen)
+    return Run(servable, signature, complete, wanted or None)
 
 
 def tensor_feeds(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -1,27 +1,18 @@
-"""A SavedModel as a servable: one session, and one compiled callable for each set of fetches.
-
-A session callable takes numpy arrays and costs a fraction of a concrete function's call
-(45 µs against 261 µs for a small dense model), because nothing is traced, wrapped or copied.
-On the caller's own thread (see `loading`) it costs less than half of that again.
-"""
+"""A servable: what a loaded version can do, whatever runs it, and what its signatures take."""
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import gc
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from serving import dtypes, tensor_proto
 from serving.config.batching import Batching
-from serving.server.status import Code, ServingError, invalid
+from serving.server.status import invalid
 
 DEFAULT_SIGNATURE = "serving_default"
 MAX_SHARED = 64
@@ -42,34 +33,37 @@ class TensorSpec:
 
 @dataclass
 class Signature:
-    """A named entry point of a model. Inputs and outputs are in alphabetical order."""
+    """A named entry point of a model. Inputs and outputs are in alphabetical order.
+
+    `compiled` belongs to the servable: what it runs, for each set of outputs.
+    """
 
     key: str
     method_name: str
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
     defaults: Mapping[str, np.ndarray]
-    _callables: dict[tuple[str, ...], Callable[..., list[np.ndarray]]] = field(
-        default_factory=dict, repr=False
-    )
+    compiled: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
 
 class Servable:
     """One loaded version of one model. `run` may be called from many threads at once.
 
     `name` is its model's, `batching` how its requests are merged: None for not at all.
+
+    Args:
+        definitions: signature name → SignatureDef.
     """
 
     name = ""
     batching: Batching | None = None
 
-    def __init__(self, session: Any, meta_graph: Any):
-        self._session = session
-        self._lock = threading.Lock()
-        self.signature_defs = meta_graph.signature_def
+    def __init__(self, definitions: Mapping[str, Any]):
+        self.signature_defs = definitions
         self.signatures = {
-            key: _signature(key, definition) for key, definition in self.signature_defs.items()
+            key: _signature(key, definition) for key, definition in definitions.items()
         }
+        self._lock = threading.Lock()
         self._shared: dict[str, Signature] = {}
 
     def run(
@@ -81,51 +75,25 @@ class Servable:
         """Run one signature.
 
         Args:
-            signature: one of `self.signatures`.
+            signature: one of `self.signatures`, or a combination of them.
             feeds: an array for every input, of the input's type (`check_feeds` sees to it).
             outputs: which outputs to compute; all of them by default.
 
         Raises:
-            tf.errors.OpError: what the graph says about these values.
+            ServingError, tf.errors.OpError: what the model says about these values.
         """
-        names = tuple(outputs) if outputs is not None else tuple(signature.outputs)
-        function = signature._callables.get(names) or self._make_callable(signature, names)
-        arrays = function(*[feeds[name] for name in signature.inputs])
-        return {name: _as_array(array) for name, array in zip(names, arrays, strict=True)}
+        raise NotImplementedError
 
     def shared(self, signature: Signature) -> Signature:
         """The first signature given under its key: one that was made for a request is kept.
 
-        Its callables are then made once. There are as many as requests combine signatures in
-        different ways, which a client chooses: past a bound the last are forgotten.
+        What was compiled for it is then there for the next. There are as many as requests combine
+        signatures in different ways, which a client chooses: past a bound they are forgotten.
         """
         with self._lock:
             if len(self._shared) >= MAX_SHARED and signature.key not in self._shared:
                 return signature
             return self._shared.setdefault(signature.key, signature)
-
-    def _make_callable(self, signature: Signature, names: tuple[str, ...]) -> Callable:
-        from tensorflow.core.protobuf import config_pb2
-
-        with self._lock:
-            if names in signature._callables:
-                return signature._callables[names]
-            fetches = [signature.outputs[name].tensor for name in names]
-            unique = list(dict.fromkeys(fetches))  # two outputs may name one tensor
-            options = config_pb2.CallableOptions(
-                feed=[spec.tensor for spec in signature.inputs.values()], fetch=unique
-            )
-            function = self._session._make_callable_from_options(options)
-            if len(unique) != len(fetches):
-                positions = [unique.index(tensor) for tensor in fetches]
-                inner = function
-
-                def function(*arrays: np.ndarray) -> list[np.ndarray]:
-                    results = inner(*arrays)
-                    return [results[position] for position in positions]
-
-            signature._callables[names] = function
-            return function
 
     @cached_property
     def metadata_json(self) -> str:
@@ -142,19 +110,8 @@ class Servable:
         )
 
     def close(self) -> None:
-        """Free the session. No run may be under way, and none may follow."""
-        for signature in (*self.signatures.values(), *self._shared.values()):
-            signature._callables.clear()  # callables release their handles before the session ends
-        self._session.close()
-        self._session = None
-        gc.collect()  # a graph is full of cycles, and the server collects seldom
-        _give_memory_back()
-
-
-def _give_memory_back() -> None:
-    """Have the C library return what the weights took, instead of keeping it for later."""
-    with contextlib.suppress(OSError, AttributeError):  # not glibc
-        ctypes.CDLL(None).malloc_trim(0)
+        """Free what the model took. No run may be under way, and none may follow."""
+        raise NotImplementedError
 
 
 def _signature(key: str, definition: Any) -> Signature:
@@ -167,13 +124,6 @@ def _signature(key: str, definition: Any) -> Signature:
             name: tensor_proto.to_array(value) for name, value in definition.defaults.items()
         },
     )
-
-
-def _as_array(value: Any) -> np.ndarray:
-    """What a session fetched; a scalar string comes as bare bytes, a scalar number as such."""
-    if isinstance(value, np.ndarray):
-        return value
-    return np.array(value, object) if isinstance(value, bytes) else np.asarray(value)
 
 
 def _spec(info: Any) -> TensorSpec:
@@ -235,27 +185,3 @@ def _check_rank(name: str, spec: TensorSpec, array: np.ndarray) -> None:
 
 def _braced(names: Any) -> str:
     return "{" + ",".join(sorted(names)) + "}"
-
-
-def load(path: Path, *, tags: Sequence[str] = ("serve",), session_config: Any = None) -> Servable:
-    """Load the SavedModel in `path` into a session of its own.
-
-    Raises:
-        ServingError: the folder holds no SavedModel.
-        tf.errors.OpError, OSError, RuntimeError, ValueError: it holds a broken one.
-    """
-    import tensorflow as tf
-
-    if not any((path / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-        # TensorFlow Serving takes such a folder for its predecessor's format, and says so.
-        raise ServingError(Code.UNIMPLEMENTED, "Session Bundle is deprecated and removed.")
-    graph = tf.Graph()
-    session = tf.compat.v1.Session(graph=graph, config=session_config)
-    try:
-        with graph.as_default():
-            meta_graph = tf.compat.v1.saved_model.loader.load(session, list(tags), str(path))
-        graph.finalize()
-        return Servable(session, meta_graph)
-    except BaseException:
-        session.close()
-        raise

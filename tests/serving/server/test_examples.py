@@ -116,10 +116,10 @@ def test_counter_counts(server: Running) -> None:
 
 def test_several_signatures_in_one_run(tmp_path: Path) -> None:
     """MultiInference asks the graph once, whichever tensors its signatures share."""
-    from serving.server import servable
+    from serving.server import session
     from tests.serving import models
 
-    loaded = servable.load(models.save_half_plus_two(tmp_path / "1"))
+    loaded = session.load(models.save_half_plus_two(tmp_path / "1"))
     tasks = [
         examples.task(loaded, loaded.signatures[name], method)
         for name, method in (

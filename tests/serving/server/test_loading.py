@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from serving import tensor_proto
-from serving.server import servable
+from serving.server import servable, session
 from serving.server.flags import Flags
 from serving.server.loading import make_loader
 from serving.server.predict import prepare, signature_for
@@ -77,7 +77,7 @@ def test_a_bad_record_fails_the_load(version: Path, arguments: dict, message: st
 
 
 def test_unloading_frees_the_graph(saved: Path) -> None:
-    loaded = servable.load(saved)
+    loaded = session.load(saved)
     loaded.run(loaded.signatures["serving_default"], {"x": np.float32([1])})
     graph = weakref.ref(loaded._session.graph)
     loaded.close()
@@ -86,7 +86,7 @@ def test_unloading_frees_the_graph(saved: Path) -> None:
 
 
 def test_output_filter_and_shared_outputs(saved: Path) -> None:
-    loaded = servable.load(saved)
+    loaded = session.load(saved)
     signature = loaded.signatures["serving_default"]
     assert prepare(loaded, signature, {"x": np.float32([1])}, ["y"]).now().keys() == {"y"}
     signature.outputs["again"] = signature.outputs["y"]
@@ -103,7 +103,7 @@ def convolution(tmp_path_factory: pytest.TempPathFactory) -> servable.Servable:
     folder = tmp_path_factory.mktemp("convolution") / "1"
     image = keras.Input((8, 8, 1), name="image")
     keras.Model(image, keras.layers.Conv2D(2, 3)(image)).export(folder, verbose=False)
-    return servable.load(folder)
+    return session.load(folder)
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (8,), (), (0,), (1, 1, 8, 8, 1)])

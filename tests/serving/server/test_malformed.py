@@ -19,6 +19,9 @@ from serving.server import Running
 PREDICT = "/v1/models/mat:predict"
 _METHODS = [
     "PredictionService/Predict",
+    "PredictionService/Classify",
+    "PredictionService/Regress",
+    "PredictionService/MultiInference",
     "PredictionService/GetModelMetadata",
     "ModelService/GetModelStatus",
 ]
@@ -92,6 +95,22 @@ def test_rest_values_for_other_types(ask, model: str, key: str, value) -> None:
         assert b"Conversion of JSON Value" in body
     else:
         _check(status, body)
+
+
+@_SHARED_SERVER
+@given(
+    verb=st.sampled_from(["classify", "regress"]),
+    signature=st.sampled_from(["classify_x_to_y", "regress_x_to_y", "regress_x2_to_y3", "none"]),
+    value=_VALUES | st.lists(st.dictionaries(st.sampled_from(["x", "x2", "y"]), _VALUES)),
+    context=st.none() | _VALUES,
+)
+def test_rest_examples(ask, verb: str, signature: str, value, context) -> None:
+    document = {"signature_name": signature, "examples": value}
+    if context is not None:
+        document["context"] = context
+    status, body = ask(json.dumps(document).encode(), f"/v1/models/half_plus_two:{verb}")
+    assert status in (200, 400), body
+    assert json.loads(body).keys() <= {"results", "error"}
 
 
 @_SHARED_SERVER
