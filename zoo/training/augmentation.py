@@ -63,8 +63,8 @@ def make_policy(name: str, dataset: Dataset) -> Transform | None:
     if policy.of != _kind(dataset):
         fitting = [NONE, *(other for other in POLICIES if POLICIES[other].of == _kind(dataset))]
         raise InvalidOption(
-            f"The augmentation {name} changes {policy.of} of a classification task, which "
-            f"{dataset.name} is not: choose {' or '.join(fitting)}."
+            f"The augmentation {name} changes {policy.of} that are to be classified, and "
+            f"{dataset.name} has none: choose {', '.join(fitting)}."
         )
     return policy.make(dataset)
 
