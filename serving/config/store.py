@@ -72,7 +72,7 @@ def write(
         directory: made where it is missing; existing files are replaced in one step each.
         container_base: mount point of the store in a container, where it is not the store's own
             absolute path.
-        batching: BatchingParameters; 32 at most, 1 ms of waiting, by default.
+        batching: BatchingParameters; 32 rows a run, 1 ms of waiting, by default.
 
     Returns:
         The three paths, in that order.
@@ -101,9 +101,14 @@ def write(
 
 
 def default_batching() -> Any:
-    """Batches of up to 32, formed within a millisecond, on as many threads as there are CPUs."""
+    """Runs of up to 32 rows, formed within a millisecond, on as many threads as there are CPUs.
+
+    A larger request is split, and not refused as it would be with 32 for `max_batch_size` alone.
+    """
     parameters = messages.BatchingParameters()
-    parameters.max_batch_size.value = 32
+    parameters.max_batch_size.value = 4096
+    parameters.enable_large_batch_splitting.value = True
+    parameters.max_execution_batch_size.value = 32
     parameters.batch_timeout_micros.value = 1000
     parameters.max_enqueued_batches.value = 1000
     return parameters

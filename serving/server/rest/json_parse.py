@@ -9,11 +9,16 @@ import orjson
 
 from serving.server.rest import json_text
 from serving.server.rest.json_print import printed
-from serving.server.status import invalid
+from serving.server.status import Code, ServingError, invalid
 
 # A body larger than this that no fast parser accepts gets a short answer instead of an exact one:
 # finding the offset takes seconds for each 10 MB.
 MAX_EXPLAINED_BYTES = 4 * 1024 * 1024
+
+# What the values of one body may take up once they are Python objects. A list is 88 bytes with its
+# place in another, a number 32: "[[],[],…" grows thirtyfold.
+MAX_PARSED_BYTES = 4 << 30
+LIST_BYTES, VALUE_BYTES = 88, 32
 
 _ONCE = (b'"instances"', b'"inputs"', b'"signature_name"', b'"examples"', b'"context"')
 
@@ -22,8 +27,12 @@ def parse_object(body: bytes) -> dict[str, Any]:
     """The JSON object in `body`.
 
     Raises:
-        ServingError: INVALID_ARGUMENT with TensorFlow Serving's wording.
+        ServingError: INVALID_ARGUMENT with TensorFlow Serving's wording, RESOURCE_EXHAUSTED where
+            its values would fill the memory.
     """
+    estimate = body.count(b"[") * LIST_BYTES + body.count(b",") * VALUE_BYTES
+    if estimate + body.count(b"{") * LIST_BYTES * 2 > MAX_PARSED_BYTES:
+        raise ServingError(Code.RESOURCE_EXHAUSTED, "The request holds too many values.")
     document = _parse(body)
     if not isinstance(document, dict):
         raise invalid(f"JSON Value: {printed(document)} Is not object")

@@ -59,7 +59,7 @@ def test_written_files_are_read_back(store: Path, tmp_path: Path) -> None:
         "monitoring.config",
     ]
     assert read_models(models) == store_models(store)
-    assert read_batching(batching).max_batch_size.value == 32
+    assert read_batching(batching).max_execution_batch_size.value == 32
     assert read_monitoring(monitoring).prometheus_config.path == "/monitoring/prometheus/metrics"
     assert sorted(path.name for path in models.parent.iterdir()) == [
         "batching.config",
