@@ -17,7 +17,7 @@ TRAINING = $(if $(DATASET),--dataset $(DATASET)) $(if $(EPOCHS),--epochs $(EPOCH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo list train export config serve predict test lint format bench-train results clean
+.PHONY: help demo list train export config serve predict test lint format bench-train results docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,8 +61,13 @@ bench-train: $(VENV)/installed ## training speed beside plain fit and bare loops
 	$(VENV)/bin/python -m benchmarks.startup
 	$(VENV)/bin/python -m benchmarks.readme
 
-results: $(VENV)/installed ## every recipe with three seeds; the README's table (40 minutes)
+results: $(VENV)/installed-test ## every recipe with its seeds; the README's table (three hours)
 	$(VENV)/bin/python -m benchmarks.results $(ARGS)
+	$(VENV)/bin/python -m benchmarks.readme
+
+docs: $(VENV)/installed-test ## docs/models.md from the registry, exports measured anew
+	$(VENV)/bin/python -m benchmarks.exports $(ARGS)
+	$(VENV)/bin/python -m benchmarks.docs
 	$(VENV)/bin/python -m benchmarks.readme
 
 clean: ## remove the virtual environment and caches, keep runs and store

@@ -1,4 +1,4 @@
-"""Puts the kept figures into the README's marked places: `python -m benchmarks.readme`."""
+"""Puts the kept figures into the marked places of pages: `python -m benchmarks.readme`."""
 
 from __future__ import annotations
 
@@ -8,17 +8,32 @@ from typing import Any
 
 from benchmarks import record
 
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+PAGES = ("README.md", "README.zh-CN.md", "docs/speed.md")
+
+CHINESE = {
+    "model": "模型",
+    "data set": "数据集",
+    "metric": "指标",
+    "mean": "均值",
+    "each seed": "各随机种子",
+    "baseline": "基线",
+    "parameters": "参数量",
+    "epochs": "轮数",
+}
 
 
 def main() -> None:
-    README.write_text(filled(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in PAGES:
+        page = ROOT / name
+        page.write_text(filled(name, page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def filled(text: str) -> str:
-    """The README's text with every marked place made anew from `benchmarks/results/`."""
-    for name, content in (("demo", demo()), ("results", results()), ("speed", speed())):
-        pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+def filled(name: str, text: str) -> str:
+    """A page's text with every marked place made anew from `benchmarks/results/`."""
+    contents = (("demo", demo()), ("results", results("zh" in name)), ("speed", speed()))
+    for mark, content in contents:
+        pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
         text = pattern.sub(lambda marks, new=content: f"{marks[1]}{new}\n{marks[2]}", text)
     return text
 
@@ -28,12 +43,10 @@ def demo() -> str:
     return f"```\n{(record.RESULTS / 'demo.txt').read_text(encoding='utf-8').strip()}\n```"
 
 
-def results() -> str:
+def results(chinese: bool = False) -> str:
     kept = record.read("models")
-    lines = [
-        "| model | data set | metric | mean | each seed | baseline | parameters | epochs |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+    names = [CHINESE[name] if chinese else name for name in CHINESE]
+    lines = [f"| {' | '.join(names)} |", "|---|---|---|---|---|---|---|---|"]
     for row in kept["rows"]:
         places = 4 if abs(row["mean"]) < 1 else 2
         each = " ".join(f"{value:.{places}f}" for value in row["values"])
@@ -44,7 +57,8 @@ def results() -> str:
             f"| {'' if baseline is None else f'{baseline:.{places}f}'} "
             f"| {row['parameters']:,} | {row['epochs']} |"
         )
-    lines += ["", f"Seeds 0, 1, 2 in this order; {machine(kept['machine'])}."]
+    order = "随机种子依次为 0、1、2" if chinese else "Seeds 0, 1, 2 in this order"
+    lines += ["", f"{order}; {machine(kept['machine'])}."]
     return "\n".join(lines)
 
 

@@ -8,23 +8,52 @@ from pathlib import Path
 import pytest
 
 import zoo
-from benchmarks import readme, record
+from benchmarks import docs, readme, record
+from benchmarks.results import CASES
 from zoo.cli import main
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_figures_are_the_kept_ones() -> None:
-    assert readme.filled(TEXT) == TEXT, "run python -m benchmarks.readme"
+@pytest.mark.parametrize("name", readme.PAGES)
+def test_figures_are_the_kept_ones(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert readme.filled(name, text) == text, "run python -m benchmarks.readme"
 
 
-def test_every_model_has_a_result_at_or_above_its_target() -> None:
-    rows = {row["model"]: row for row in record.read("models")["rows"]}
-    assert sorted(rows) == zoo.list_models()
-    for row in rows.values():
-        assert len(row["values"]) == 3
-        assert row["mean"] >= row["target"], row["model"]
+def test_the_page_of_models_is_the_generated_one() -> None:
+    assert docs.PAGE.read_text(encoding="utf-8") == docs.page(), "run make docs"
+
+
+def test_every_case_has_a_result_that_reaches_its_target() -> None:
+    rows = {(row["model"], row["data_set"]): row for row in record.read("models")["rows"]}
+    assert set(rows) == {case.key for case in CASES}
+    assert {case.model for case in CASES} == set(zoo.list_models())
+    for case in CASES:
+        row = rows[case.key]
+        assert len(row["values"]) == len(case.seeds)
+        if case.smaller:
+            assert row["mean"] < row["target"], case.key
+        else:
+            assert row["mean"] >= row["target"], case.key
+
+
+def test_chinese_says_the_same_commands_figures_and_folders() -> None:
+    chinese = (ROOT / "README.zh-CN.md").read_text(encoding="utf-8")
+
+    def facts(text: str) -> list[str]:
+        commands = re.findall(r"^(?:zoo|make) .*?(?=  +#|$)", text, re.MULTILINE)
+        return [
+            *commands,
+            *re.findall(r"^\| (`.+?`) \|", text, re.MULTILINE),
+            *re.findall(r"^#+ ", text, re.MULTILINE),
+            *re.findall(r"\*\*\d+\.\d+\*\*", text),
+            *re.findall(r"^[a-z].* = .*?\)", text, re.MULTILINE),
+        ]
+
+    assert facts(chinese) == facts(TEXT)
+    assert len(facts(TEXT)) > 40
 
 
 def test_it_fits_150_lines() -> None:
