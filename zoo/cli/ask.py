@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SIGNATURES = ("predict_bytes", "predict_text", "generate_text", "predict_raw", "serving_default")
 # What a text generator takes beside its text, with the values where none are given.
 SAMPLING = {"temperature": np.float32(0.8), "top_k": np.int32(40), "seed": np.int64(0)}
-WRITTEN = ("translation", "continuation")  # outputs that are text
+WRITTEN = ("translation", "continuation", "filled")  # outputs that are text
 
 
 def predict(
@@ -59,6 +59,8 @@ def predict(
       zoo predict mlp_regressor "[0.04, 0.05, 0.06, 0.02, -0.04, -0.03, -0.04, 0, 0.02, -0.02]"
 
       zoo predict transformer_translator "Turn on the light"
+
+      zoo predict transformer_encoder "the company [MASK] it will pay a dividend"
 
       zoo predict causal_lm "Oil prices" --temperature 0.7 --top-k 20 --seed 3
     """
@@ -110,7 +112,7 @@ def ask(
 
     Returns:
         `example`, and `label` with `probabilities` (class → probability, most likely first),
-        `values`, or `translation` or `continuation` with `score`.
+        `values`, or `translation`, `continuation` or `filled` with `score`.
 
     Raises:
         InvalidOption: the model has no such input.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from zoo.datasets.subwords import learn_pieces
 from zoo.errors import DataError
 
 LENGTH = 128  # tokens of a row
+PROMPT = 16  # tokens of a row that `raw` gives, which `label` goes on with
 LONGEST_TEXT = 1 << 15  # tokens: no text has more
 BATCH = 256  # texts tokenised at once
 
@@ -54,24 +56,50 @@ def load_reuters_mlm(info: DatasetInfo, cache: Cache) -> Dataset:
     """R8's texts; masked tokens, the same ones in every load for validation and test.
 
     In train nothing is masked and every token is a target: training draws masks for each batch.
+    `raw` is a row's first text with "[MASK]" in it, and `label` the text as it was.
     """
     preprocessing, tokens = _tokenized(cache, REUTERS)
     rows = {split: packing.whole_rows(tokens[split], LENGTH) for split in SPLITS}
+    whole = {split: rows[split].y for split in SPLITS}
     for number, split in enumerate(("validation", "test")):
         x = rows[split].x
         shown, asked = mask_tokens(x["tokens"], [0, number], preprocessing.vocabulary_size)
         rows[split] = Split({**x, "tokens": shown.numpy()}, asked.numpy())
-    return _dataset(info, "masked_language_model", rows, preprocessing, num_segments=2)
+    vocabulary = list(preprocessing.vocabulary)
+    vocabulary[preprocessing.MASK] = b" [MASK]"
+    return _dataset(
+        info,
+        "masked_language_model",
+        rows,
+        preprocessing,
+        model_arguments={"num_segments": 2, "head": "masked_language_model"},
+        originals={split: _Texts(rows[split].x["tokens"], vocabulary) for split in SPLITS},
+        references={split: _Texts(whole[split], vocabulary) for split in SPLITS},
+    )
 
 
 def _next_tokens(info: DatasetInfo, cache: Cache, corpus: Corpus) -> Dataset:
     preprocessing, tokens = _tokenized(cache, corpus)
     rows = {split: packing.next_tokens(tokens[split], LENGTH) for split in SPLITS}
-    return _dataset(info, "language_model", rows, preprocessing)
+    vocabulary = preprocessing.vocabulary
+    return _dataset(
+        info,
+        "language_model",
+        rows,
+        preprocessing,
+        model_arguments={},
+        originals={split: _Texts(rows[split].x[:, :PROMPT], vocabulary) for split in SPLITS},
+        references={split: _Texts(rows[split].x[:, PROMPT:], vocabulary) for split in SPLITS},
+    )
 
 
 def _dataset(
-    info: DatasetInfo, kind: str, rows: Rows, preprocessing: SubwordPreprocessing, **more: int
+    info: DatasetInfo,
+    kind: str,
+    rows: Rows,
+    preprocessing: SubwordPreprocessing,
+    model_arguments: Mapping[str, Any],
+    **texts: Mapping[str, Sequence[str]],
 ) -> Dataset:
     return Dataset(
         name=info.name,
@@ -83,9 +111,25 @@ def _dataset(
         model_arguments={
             "vocabulary_size": preprocessing.vocabulary_size,
             "max_length": LENGTH,
-            **more,
+            **model_arguments,
         },
+        **texts,
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Texts(Sequence):
+    """What the tokens of each row stand for, up to the first end token; decoded when asked for."""
+
+    tokens: np.ndarray
+    vocabulary: Sequence[bytes]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def __getitem__(self, row: int) -> str:
+        tokens = itertools.takewhile(SubwordPreprocessing.END.__ne__, self.tokens[row].tolist())
+        return b"".join(self.vocabulary[token] for token in tokens).decode(errors="replace")
 
 
 # === Texts ===

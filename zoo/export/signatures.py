@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from zoo.errors import InvalidOption, ShapeError
 
-from . import generation
+from . import filling, generation
+from .explain import EXPLAIN, class_probabilities, explanation
 from .options import Decoding
 from .recurrent import check_stateless, without_cudnn
 
@@ -31,6 +32,7 @@ def build(
     model: keras.Model,
     dataset: Dataset | None,
     *,
+    explain: bool = True,
     decoding: Decoding = Decoding(),  # noqa: B008 - frozen
 ) -> tuple[tf.Module, Signatures]:
     """The module to save and its signatures.
@@ -39,7 +41,8 @@ def build(
     With a data set that has preprocessing, `preprocessing.signature` (predict_bytes, predict_text
     or predict_raw) takes raw examples; its outputs are `label` string (batch,), `classes` string
     (batch, C) and `probabilities` float32 (batch, C), or `values` float32 for a regression.
-    Tasks of text get the signatures of generation.py instead.
+    A classifier also gets `explain`, see explain.py, of the same raw examples. Tasks of text get
+    the signatures of generation.py and filling.py instead.
     """
     check_model(model)
     module = tf.Module(name=model.name)
@@ -54,12 +57,24 @@ def build(
                     model, module.preprocessing, dataset, decoding
                 )
                 signatures[name] = function
+            elif dataset.task.kind == filling.KIND:
+                name, function = filling.signature(model, serve, module.preprocessing)
+                signatures[name] = function
             elif not dataset.task.predicts_tokens:
-                signatures[preprocessing.signature] = _raw_signature(
-                    model, serve, module.preprocessing, dataset
-                )
+                signatures |= _of_raw_examples(model, serve, module.preprocessing, dataset, explain)
     _track(module, model, signatures)
     return module, signatures
+
+
+def _of_raw_examples(
+    model: keras.Model, serve: Callable, preprocessing: tf.Module, dataset: Dataset, explain: bool
+) -> Signatures:
+    spec, prepare = _preparation(model, preprocessing, dataset)
+    name = dataset.preprocessing.signature
+    signatures = {name: _raw_signature(model, serve, spec, prepare, dataset)}
+    if explain and dataset.task.predicts_classes:
+        signatures[EXPLAIN] = _explain_signature(model, preprocessing, spec, prepare, dataset)
+    return signatures
 
 
 def describe(signatures: Signatures) -> dict[str, Any]:
@@ -160,10 +175,10 @@ def _checked(tensor: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
     return tf.ensure_shape(tensor, spec.shape)
 
 
-def _raw_signature(
-    model: keras.Model, serve: Callable, preprocessing: tf.Module, dataset: Dataset
-) -> Any:
-    """Concrete function of raw examples → answers in the task's own words."""
+def _preparation(
+    model: keras.Model, preprocessing: tf.Module, dataset: Dataset
+) -> tuple[tf.TensorSpec, Callable[[tf.Tensor], tf.Tensor]]:
+    """What a batch of raw examples is, and the function from it to the model's one input."""
     kind = dataset.preprocessing
     if len(model.inputs) != 1 or len(model.outputs) != 1:
         raise InvalidOption(
@@ -172,33 +187,64 @@ def _raw_signature(
             "dataset=None."
         )
     _check_output(model, dataset)
-    (tensor,), (output,) = model.inputs, output_names(model)
-
+    (tensor,) = model.inputs
     spec = kind.raw_spec()
     spec = tf.TensorSpec((None, *spec.shape[1:]), spec.dtype, name=kind.input_name)
 
-    def predict(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        prepared = preprocessing(_checked(raw[kind.input_name], spec))
+    def prepare(raw: tf.Tensor) -> tf.Tensor:
+        prepared = preprocessing(_checked(raw, spec))
         if not tf.TensorShape(tensor.shape).is_compatible_with(prepared.shape):
             raise ShapeError(
                 f"Model {model.name!r} takes {tensor.name} of shape {tuple(tensor.shape)} and the "
                 f"examples of data set {dataset.name!r} have {tuple(prepared.shape)}: "
                 "export it with the data set it was trained on."
             )
-        prepared = tf.ensure_shape(tf.cast(prepared, tensor.dtype), (None, *tensor.shape[1:]))
+        return tf.ensure_shape(tf.cast(prepared, tensor.dtype), (None, *tensor.shape[1:]))
+
+    return spec, prepare
+
+
+def _raw_signature(
+    model: keras.Model, serve: Callable, spec: tf.TensorSpec, prepare: Callable, dataset: Dataset
+) -> Any:
+    """Concrete function of raw examples → answers in the task's own words."""
+    (tensor,), (output,) = model.inputs, output_names(model)
+
+    def predict(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        prepared = prepare(raw[spec.name])
         return answer(serve(**{tensor.name: prepared})[output], dataset.task)
 
-    predict.__name__ = kind.signature
-    return tf.function(predict, autograph=False).get_concrete_function(**{kind.input_name: spec})
+    predict.__name__ = dataset.preprocessing.signature
+    return tf.function(predict, autograph=False).get_concrete_function(**{spec.name: spec})
+
+
+def _explain_signature(
+    model: keras.Model,
+    preprocessing: tf.Module,
+    spec: tf.TensorSpec,
+    prepare: Callable,
+    dataset: Dataset,
+) -> Any:
+    """Concrete function of raw examples → answers, and what in the examples speaks for them."""
+
+    def explain(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
+        prepared = prepare(raw[spec.name])
+        (outputs,) = keras.tree.flatten(model(prepared, training=False))
+        answered = answer(outputs, dataset.task)
+        chosen = tf.argmax(answered["probabilities"], axis=-1)
+        answered |= explanation(model, dataset.task, prepared, chosen)
+        if hasattr(preprocessing, "words"):
+            answered["tokens"] = preprocessing.words(raw[spec.name])
+        return answered
+
+    return tf.function(explain, autograph=False).get_concrete_function(**{spec.name: spec})
 
 
 def answer(output: tf.Tensor, task: Task) -> dict[str, tf.Tensor]:
     """Name the classes: model output (batch, C), or (batch, 1) for a binary task or values."""
-    output = tf.cast(output, tf.float32)
     if task.kind == "regression":
-        return {"values": output}
-    if task.kind == "binary":
-        output = tf.concat([1 - output, output], axis=-1)  # (batch, 2)
+        return {"values": tf.cast(output, tf.float32)}
+    output = class_probabilities(output, task)
     names = tf.constant(class_names(task, output.shape[-1]))  # (C,)
     return {
         "label": tf.gather(names, tf.argmax(output, axis=-1)),
