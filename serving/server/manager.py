@@ -141,6 +141,11 @@ class Manager:
 
     # === What is wanted ===
 
+    def reconcile_all(self) -> None:
+        """Start what is due of every model."""
+        for model in self.model_names():
+            self.reconcile(model)
+
     def set_models(
         self, labels: Mapping[str, Mapping[str, int]], *, unavailable: bool = True
     ) -> None:
@@ -188,9 +193,14 @@ class Manager:
         with self._lock:
             self._aspired.setdefault(model, {})
 
-    def reconcile(self, model: str) -> None:
-        """Start the loads and unloads that are due. Cheap where nothing changed."""
-        changed = self._changed_files(model)
+    def reconcile(self, model: str, *, look: bool = True) -> None:
+        """Start the loads and unloads that are due. Cheap where nothing changed.
+
+        Args:
+            look: whether to look at the files of versions that failed. Not at once after a
+                failure: a folder that is being filled would be tried without a pause.
+        """
+        changed = self._changed_files(model) if look else set()
         with self._lock:
             if self._stopped:
                 return
@@ -269,14 +279,26 @@ class Manager:
         version.fingerprint = fingerprint(version.path)
         log.info("Loading servable version %s", version)
         try:
-            servable = self._loader(version.model, version.number, version.path)
+            servable = self._load_whole(version)
         except Exception as error:  # whatever a broken SavedModel raises, the server lives on
             self._failed(version, from_exception(error))
         else:
             with self._lock:
                 version.servable, version.state, version.error = servable, State.AVAILABLE, None
             log.info("Successfully loaded servable version %s", version)
-        self.reconcile(version.model)
+        self.reconcile(version.model, look=False)
+
+    def _load_whole(self, version: Version) -> Servable:
+        """Load a version whose files stay as they are meanwhile.
+
+        One that is replaced while it is read may give the graph of one model with the weights of
+        another, and answer.
+        """
+        servable = self._loader(version.model, version.number, version.path)
+        if fingerprint(version.path) == version.fingerprint:
+            return servable
+        servable.close()
+        raise ServingError(Code.ABORTED, f"The files in {version.path} changed while they loaded.")
 
     def _failed(self, version: Version, error: ServingError) -> None:
         with self._lock:

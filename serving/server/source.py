@@ -18,6 +18,8 @@ from serving.server.status import Code, ServingError
 
 log = logging.getLogger(__name__)
 
+RETRY_SECONDS = 1.0
+
 ListModels = Callable[[], Sequence[ModelConfig]]
 
 
@@ -63,6 +65,8 @@ class Source:
         self.replace(self._listed)
         if self._poll_seconds > 0:
             self._begin(self._poll_seconds, self.poll)
+        else:  # loads that failed are tried again all the same
+            self._begin(RETRY_SECONDS, self._manager.reconcile_all)
         if self._list_seconds > 0:
             self._begin(self._list_seconds, self.relist)
 

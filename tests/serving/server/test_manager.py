@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -141,6 +142,35 @@ def test_changed_files_bring_another_try(tmp_path: Path, loads: Loads, manager: 
     (folder / "saved_model.pb").write_bytes(b"now complete")
     manager.reconcile("m")
     eventually(lambda: states(manager) == {3: "AVAILABLE"})
+
+
+@pytest.mark.parametrize("change", ["replaced", "gone"])
+def test_files_that_change_while_they_load_are_not_served(
+    tmp_path: Path, loads: Loads, manager: Manager, change: str
+) -> None:
+    folder = tmp_path / "4"
+    folder.mkdir()
+    (folder / "saved_model.pb").write_bytes(b"one")
+    loads.allow(3)
+    aspire(manager, 3)
+    eventually(lambda: states(manager) == {3: "AVAILABLE"})
+    manager.aspire("m", {3: Path("/m/3"), 4: folder})
+    eventually(lambda: 4 in loads.allowed)  # its files have been looked at, and are being read
+    if change == "replaced":
+        (folder / "saved_model.pb").write_bytes(b"another")
+    else:
+        shutil.rmtree(folder)
+    loads.allow(4)
+    eventually(lambda: manager.statuses("m", 4)[0].error is not None)
+    assert manager.statuses("m", 4)[0].code.name == "ABORTED"
+    with manager.lease("m") as version:
+        assert version.number == 3
+    if change == "gone":
+        aspire(manager, 3)
+        assert states(manager) == {3: "AVAILABLE", 4: "END"}
+    else:
+        manager.reconcile("m")
+        eventually(lambda: states(manager) == {3: "AVAILABLE", 4: "AVAILABLE"})
 
 
 def test_without_any_wanted_version_all_unload(manager: Manager, loads: Loads) -> None:

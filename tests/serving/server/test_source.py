@@ -197,3 +197,15 @@ def test_versions_that_are_asked_for_and_not_there(
     eventually(lambda: states(manager, "a") == {1: "AVAILABLE"})
     assert "Version(s) 7 of servable a" in caplog.text
     source.stop()
+
+
+def test_retries_need_no_polling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.server.source.RETRY_SECONDS", 0.02)
+    manager = Manager(_load, max_retries=3, retry_seconds=0.01)
+    (tmp_path / "a" / "1").mkdir(parents=True)
+    (tmp_path / "a" / "1" / "broken").touch()
+    source = source_of(manager, [model(tmp_path, "a")])
+    eventually(lambda: states(manager, "a") == {1: "END"})
+    assert manager.statuses("a")[0].attempts == 4
+    source.stop()
+    manager.stop()
