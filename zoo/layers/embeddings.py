@@ -9,6 +9,11 @@ from typing import Any
 def make(keras: ModuleType, ops: Any) -> dict[str, type]:
     """The classes of this module on a Keras namespace."""
 
+    def _leading(x):
+        """Sizes of all axes but the last, as numbers where they are known."""
+        sizes = ops.shape(x)
+        return [size if size is not None else sizes[axis] for axis, size in enumerate(x.shape[:-1])]
+
     class TiedEmbedding(keras.layers.Layer):
         """One matrix E for both ends of a language model.
 
@@ -35,7 +40,10 @@ def make(keras: ModuleType, ops: Any) -> dict[str, type]:
         def call(self, inputs, reverse=False):
             matrix = ops.cast(ops.convert_to_tensor(self.matrix), self.compute_dtype)
             if reverse:
-                return ops.matmul(inputs, ops.transpose(matrix))
+                # One flat product: TensorFlow 2.21 broadcasts matrices slowly, and for some ranks
+                # with oneDNN wrongly (tensorflow/tensorflow issue 117700).
+                flat = ops.matmul(ops.reshape(inputs, (-1, self.width)), ops.transpose(matrix))
+                return ops.reshape(flat, (*_leading(inputs), self.vocabulary_size))
             return ops.take(matrix, inputs, axis=0)
 
         def compute_output_spec(self, inputs, reverse=False):
