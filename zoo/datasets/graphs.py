@@ -103,9 +103,16 @@ class TextGraph(tf.Module):
         )
 
     def __call__(self, raw: tf.Tensor) -> tf.Tensor:
-        words = split_words(raw)[:, : self._max_length]
+        words = self._cut(raw)
         ids = tf.cast(self._table.lookup(words) + self._first_word, tf.int32)
         return ids.to_tensor(default_value=0, shape=(None, self._max_length))
+
+    def words(self, raw: tf.Tensor) -> tf.Tensor:
+        """The word of each token, unknown ones too, "" for padding: string `(batch, steps)`."""
+        return self._cut(raw).to_tensor(default_value="", shape=(None, self._max_length))
+
+    def _cut(self, raw: tf.Tensor) -> tf.RaggedTensor:
+        return split_words(raw)[:, : self._max_length]
 
 
 def split_words(text: tf.Tensor) -> tf.RaggedTensor:

@@ -31,6 +31,7 @@ def export(
     metrics: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
     warmup_batch_sizes: Sequence[int] = (1, 32),
+    explain: bool = True,
     decoding: Decoding = Decoding(),  # noqa: B008 - frozen
 ) -> Path:
     """Publish `model` as the next version of `name` in `store`; the folder `store/NAME/VERSION`.
@@ -40,7 +41,8 @@ def export(
     and asked every warmup request before it is published, and appears all at once or not at all.
     The model itself is left as it was.
 
-    `metrics` and `training` (command, seed, recipe, …) go into the model card as they are;
+    `metrics` and `training` (command, seed, recipe, …) go into the model card as they are.
+    With `explain` a classifier of a data set gets the signature of explain.py.
     `decoding` is how a model of text searches, and stands there too.
 
     Raises InvalidOption or ShapeError for a model, a name or a data set that do not fit together,
@@ -52,7 +54,7 @@ def export(
     from . import generation, signatures, warmup
 
     sizes = warmup.check_batch_sizes(warmup_batch_sizes)
-    module, functions = signatures.build(model, dataset, decoding=decoding)
+    module, functions = signatures.build(model, dataset, explain=explain, decoding=decoding)
     requests = list(warmup.requests(functions, dataset, sizes or [1]))
     text = card.describe(
         name, model, dataset, metrics or {}, training or {}, signatures.describe(functions)

@@ -73,7 +73,9 @@ def _of_raw_examples(
     name = dataset.preprocessing.signature
     signatures = {name: _raw_signature(model, serve, spec, prepare, dataset)}
     if explain and dataset.task.predicts_classes:
-        signatures[EXPLAIN] = _explain_signature(model, preprocessing, spec, prepare, dataset)
+        signatures[EXPLAIN] = _explain_signature(
+            model, serve, preprocessing, spec, prepare, dataset
+        )
     return signatures
 
 
@@ -220,17 +222,18 @@ def _raw_signature(
 
 def _explain_signature(
     model: keras.Model,
+    serve: Callable,
     preprocessing: tf.Module,
     spec: tf.TensorSpec,
     prepare: Callable,
     dataset: Dataset,
 ) -> Any:
     """Concrete function of raw examples → answers, and what in the examples speaks for them."""
+    (tensor,), (output,) = model.inputs, output_names(model)
 
     def explain(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
         prepared = prepare(raw[spec.name])
-        (outputs,) = keras.tree.flatten(model(prepared, training=False))
-        answered = answer(outputs, dataset.task)
+        answered = answer(serve(**{tensor.name: prepared})[output], dataset.task)
         chosen = tf.argmax(answered["probabilities"], axis=-1)
         answered |= explanation(model, dataset.task, prepared, chosen)
         if hasattr(preprocessing, "words"):

@@ -17,6 +17,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from zoo.errors import InvalidOption
 
 from . import generation
+from .explain import EXPLAIN
 from .signatures import DEFAULT, Signatures, inputs
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ def requests(
     """(signature, inputs) for each signature and batch size, smallest batch first.
 
     Inputs are validation examples of the data set, repeated where there are too few; zeros of the
-    signature's shape (a free size is 1) without a data set.
+    signature's shape (a free size is 1) without a data set. `explain` is asked for one example
+    only: it works through a batch one by one, so a larger one compiles nothing more.
     """
     for name, function in signatures.items():
-        for size in check_batch_sizes(batch_sizes, len(signatures)):
+        for size in check_batch_sizes([1] if name == EXPLAIN else batch_sizes, len(signatures)):
             yield name, _batch(name, inputs(function), dataset, size)
 
 
