@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from keras import Model
 
 EPSILON = 1e-5  # layer normalisation, as in the published code
-STDDEV = 0.02  # of every matrix at the start, as in the published code
+STDDEV, WIDTH = 0.02, 768  # of every matrix at the start, and of the model that has it
 
 
 @register(
@@ -48,7 +48,7 @@ STDDEV = 0.02  # of every matrix at the start, as in the published code
     },
 )
 def causal_lm(
-    vocabulary_size: int = 8000,
+    vocabulary_size: int = 512,
     max_length: int = 128,
     width: int = 128,
     num_heads: int = 4,
@@ -93,11 +93,12 @@ def causal_lm(
     if width % num_heads:
         raise ShapeError(f"The {num_heads} attention heads do not divide the width {width}.")
     layers = layers_for(keras)
+    stddev = STDDEV * (WIDTH / width) ** 0.5  # a narrow model with the published one learns slowly
 
     # === Tokens and positions ===
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     causal = layers.CausalMask(name="causal")(tokens)  # (B, T, T)
-    embedding = layers.TiedEmbedding(vocabulary_size, width, STDDEV, name="embedding")
+    embedding = layers.TiedEmbedding(vocabulary_size, width, stddev, name="embedding")
     x = layers.LearnedPositions(max_length, name="positions")(embedding(tokens))  # (B, T, W)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
 
@@ -109,6 +110,7 @@ def causal_lm(
             num_heads=num_heads,
             inner=feed_forward,
             dropout=dropout,
+            stddev=stddev,
             name=f"block_{number}",
             keras=keras,
         )
@@ -128,6 +130,7 @@ def causal_block(
     num_heads: int,
     inner: int,
     dropout: float,
+    stddev: float,
     name: str,
     keras: ModuleType,
 ) -> Any:
@@ -137,6 +140,7 @@ def causal_block(
         x: float `(batch, steps, width)`.
         causal: bool `(batch, steps, steps)`, see `CausalMask`.
         inner: size inside the feed-forward layer.
+        stddev: of the kernels' normal distribution at the start.
 
     Returns:
         float `(batch, steps, width)`.
@@ -151,12 +155,12 @@ def causal_block(
         dropout=dropout,
         name=f"{name}_self",
         keras=keras,
-        stddev=STDDEV,
+        stddev=stddev,
     )
     h = layers.Dropout(dropout, name=f"{name}_self_dropout")(h)
     x = layers.Add(name=f"{name}_self_residual")([x, h])
 
     h = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_outer_norm")(x)
-    h = feed_forward(h, inner, activation="gelu", name=name, keras=keras, stddev=STDDEV)
+    h = feed_forward(h, inner, activation="gelu", name=name, keras=keras, stddev=stddev)
     h = layers.Dropout(dropout, name=f"{name}_outer_dropout")(h)
     return layers.Add(name=f"{name}_outer_residual")([x, h])

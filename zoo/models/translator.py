@@ -57,8 +57,8 @@ SOURCE = (
     },
 )
 def transformer_translator(
-    vocabulary_size: int = 8000,
-    max_length: int = 128,
+    vocabulary_size: int = 4096,
+    max_length: int = 256,
     width: int = 128,
     num_heads: int = 4,
     feed_forward: int = 512,
