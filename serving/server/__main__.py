@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from serving.server.command import main
+from serving.server.command import script
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(script())

@@ -129,6 +129,11 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def script() -> int:
+    """The console script `zoo-model-server`."""
+    return main(sys.argv[1:])
+
+
 def _serve_by_flags(flags: Flags) -> None:
     from serving.server.server import Plan, serve
 

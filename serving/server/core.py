@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from serving.server.execution import Execution
+from serving.server.execution import Execution, until
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
 from serving.server.status import Code, from_exception
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from serving.server.batching import Batcher
 
 MICRO = 1e6
+GRACE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,32 @@ class Call:
     signature: str = ""
     examples: int = 0
     run_seconds: float = 0.0
+    started: float = field(default_factory=time.perf_counter)
+    run_started: float | None = None  # while the model runs
+
+    def left(self, timeout: float) -> float:
+        """Seconds until this request is late.
+
+        As in TensorFlow Serving, `timeout` is for the model. The rest of a request (waiting for a
+        thread, reading, writing) has a second more, so that it does not wait without an end.
+        """
+        now = time.perf_counter()
+        total = self.started + timeout + GRACE_SECONDS - now
+        since = now if self.run_started is None else self.run_started
+        return min(total, since + timeout - now)
+
+    def run(self, work: Callable[[], Outputs]) -> Outputs:
+        """A run of the model on this thread, timed."""
+        self.run_started = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.stop_clock()
+
+    def stop_clock(self) -> None:
+        """The model has answered."""
+        self.run_seconds += time.perf_counter() - (self.run_started or 0.0)
+        self.run_started = None
 
 
 class Core:
@@ -96,15 +124,15 @@ class Core:
             asyncio.TimeoutError: after `timeout` seconds.
             Exception: what the handler or the model raised.
         """
-        started = time.perf_counter()
+        left = None if timeout is None else partial(call.left, timeout)
         self._in_flight += 1
         code = Code.OK
         try:
             if self._batcher is None:
                 return await self.execution.run(
-                    kind, size, _straight, call, handler, *args, timeout=timeout
+                    kind, size, _straight, call, handler, *args, left=left
                 )
-            return await self._in_steps(call, kind, size, handler, *args, timeout=timeout)
+            return await self._in_steps(call, kind, size, handler, *args, left=left)
         except asyncio.TimeoutError:
             code = Code.DEADLINE_EXCEEDED
             raise
@@ -117,9 +145,9 @@ class Core:
         finally:
             self._in_flight -= 1
             if call.model:
-                self._record(call, code, time.perf_counter() - started)
+                self._record(call, code, time.perf_counter() - call.started)
 
-    async def _in_steps(self, *args: Any, timeout: float | None) -> bytes:
+    async def _in_steps(self, *args: Any, left: Callable[[], float] | None) -> bytes:
         """Step by step, so that runs can wait for a batch.
 
         The steps end even where nobody waits for them any more: a lease ends with them.
@@ -128,10 +156,7 @@ class Core:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         task.add_done_callback(_swallow)  # where the client has gone, nobody looks at its error
-        done, _ = await asyncio.wait({task}, timeout=timeout)
-        if not done:
-            raise asyncio.TimeoutError
-        return task.result()
+        return await (asyncio.shield(task) if left is None else until(task, left))
 
     async def _steps(
         self,
@@ -151,7 +176,11 @@ class Core:
         self, call: Call, kind: Hashable, size: int, run: Run
     ) -> Outputs | BaseException:
         """A run's outputs, or what it raised."""
-        started = time.perf_counter()
+        try:
+            await self.execution.run(("ready", kind), size, run.ready)
+        except Exception as error:
+            return error
+        call.run_started = time.perf_counter()
         try:
             if run.servable.batching is None:
                 return await self.execution.run(("run", kind), size, run.now)
@@ -159,7 +188,7 @@ class Core:
         except Exception as error:
             return error
         finally:
-            call.run_seconds += time.perf_counter() - started
+            call.stop_clock()
 
     async def finish(self) -> None:
         """Wait for the requests that are answered in the background."""
@@ -201,22 +230,14 @@ def _straight(call: Call, handler: Callable[..., Steps | bytes], *args: Any) -> 
         run = next(steps)
         while True:
             try:
-                outputs = timed(call, run)
+                run.ready()
+                outputs = call.run(run.now)
             except BaseException as error:
                 run = steps.throw(error)
             else:
                 run = steps.send(outputs)
     except StopIteration as end:
         return end.value
-
-
-def timed(call: Call, run: Run) -> Outputs:
-    """The run, and in `call` how long it took."""
-    started = time.perf_counter()
-    try:
-        return run.now()
-    finally:
-        call.run_seconds += time.perf_counter() - started
 
 
 def _begin(
@@ -227,9 +248,10 @@ def _begin(
     if isinstance(steps, bytes):
         return None, steps
     try:
-        return steps, next(steps)
+        run = next(steps)
     except StopIteration as end:
         return None, end.value
+    return steps, run
 
 
 def _advance(steps: Steps, outcome: Outputs | BaseException) -> Run | bytes:

@@ -33,30 +33,49 @@ class Execution:
         size: int,
         work: Callable[..., Result],
         *args: Any,
-        timeout: float | None = None,
+        left: Callable[[], float] | None = None,
     ) -> Result:
         """`work(*args)`, for a request of `size` bytes whose cost resembles others of `kind`.
 
+        Args:
+            left: how many seconds it may still take; asked again when they have passed.
+
         Raises:
-            asyncio.TimeoutError: after `timeout` seconds. Work that has begun ends unheard.
+            asyncio.TimeoutError: there is no time left. Work that has begun ends unheard.
         """
         kind = (kind, size.bit_length())
         if self._seconds.get(kind, INLINE_SECONDS) < INLINE_SECONDS:
             return self._timed(kind, work, *args)
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._pool, self._timed, kind, work, *args)
-        return await (future if timeout is None else asyncio.wait_for(future, timeout))
+        return await (future if left is None else until(future, left))
 
     def _timed(self, kind: Hashable, work: Callable[..., Result], *args: Any) -> Result:
         started = time.perf_counter()
         result = work(*args)
         seconds = time.perf_counter() - started
         before = self._seconds.get(kind, seconds)
+        # The first runs of a model pay for its compilation: they are forgotten soon.
+        weight = 1 / 2 if seconds < before else 1 / 8
         if len(self._seconds) > MAX_KINDS:
             self._seconds.clear()
-        self._seconds[kind] = before + (seconds - before) / 8
+        self._seconds[kind] = before + (seconds - before) * weight
         return result
 
     def stop(self) -> None:
         """Wait for the work under way to end."""
         self._pool.shutdown(wait=True)
+
+
+async def until(future: asyncio.Future[Result], left: Callable[[], float]) -> Result:
+    """The future's result, while `left` gives it time.
+
+    Raises:
+        asyncio.TimeoutError: there was none left. The future is not cancelled by it.
+    """
+    while not future.done():
+        seconds = left()
+        if seconds <= 0:
+            raise asyncio.TimeoutError
+        await asyncio.wait({future}, timeout=seconds)
+    return future.result()

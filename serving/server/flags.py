@@ -153,7 +153,7 @@ def _convert(name: str, kind: type, value: str) -> Any:
 
 def usage() -> str:
     """The usage text: every flag with its default and meaning."""
-    lines = ["usage: python -m serving.server", "Flags:"]
+    lines = ["usage: zoo-model-server", "Flags:"]
     for f in table():
         names = {bool: "bool", int: "int32", float: "float", str: "string"}
         default = str(f.default).lower() if f.type == "bool" else repr(f.default).replace("'", '"')

@@ -66,6 +66,9 @@ class Servable:
         self._lock = threading.Lock()
         self._shared: dict[str, Signature] = {}
 
+    def compile(self, signature: Signature, outputs: Sequence[str] | None = None) -> None:
+        """Do now what the first such `run` would take longer for."""
+
     def run(
         self,
         signature: Signature,

@@ -38,35 +38,42 @@ class SessionServable(Servable):
         names = tuple(outputs) if outputs is not None else tuple(signature.outputs)
         made = signature.compiled.get(names)
         if made is None:
-            if len(signature.compiled) >= MAX_SHARED and outputs is not None:
-                everything = self.run(signature, feeds)  # clients choose what to ask for: no more
-                return {name: everything[name] for name in outputs}
-            made = self._make_callable(signature, names)
+            self.compile(signature, names)
+            made = signature.compiled.get(names)
+        if made is None:  # clients choose what to ask for, and there are enough callables
+            everything = self.run(signature, feeds)
+            return {name: everything[name] for name in names}
         arrays = made(*[feeds[name] for name in signature.inputs])
         return {name: _as_array(array) for name, array in zip(names, arrays, strict=True)}
+
+    def compile(self, signature: Signature, outputs: Sequence[str] | None = None) -> None:
+        everything = tuple(signature.outputs)
+        names = everything if outputs is None else tuple(outputs)
+        if names in signature.compiled:
+            return
+        with self._lock:
+            room = len(signature.compiled) < MAX_SHARED or names == everything
+            if room and names not in signature.compiled:
+                signature.compiled[names] = self._make_callable(signature, names)
 
     def _make_callable(self, signature: Signature, names: tuple[str, ...]) -> Fetch:
         from tensorflow.core.protobuf import config_pb2
 
-        with self._lock:
-            if names in signature.compiled:
-                return signature.compiled[names]
-            fetches = [signature.outputs[name].tensor for name in names]
-            unique = list(dict.fromkeys(fetches))  # two outputs may name one tensor
-            options = config_pb2.CallableOptions(
-                feed=[spec.tensor for spec in signature.inputs.values()], fetch=unique
-            )
-            function = self._session._make_callable_from_options(options)
-            if len(unique) != len(fetches):
-                positions = [unique.index(tensor) for tensor in fetches]
-                inner = function
-
-                def function(*arrays: np.ndarray) -> list[np.ndarray]:
-                    results = inner(*arrays)
-                    return [results[position] for position in positions]
-
-            signature.compiled[names] = function
+        fetches = [signature.outputs[name].tensor for name in names]
+        unique = list(dict.fromkeys(fetches))  # two outputs may name one tensor
+        options = config_pb2.CallableOptions(
+            feed=[spec.tensor for spec in signature.inputs.values()], fetch=unique
+        )
+        function = self._session._make_callable_from_options(options)
+        if len(unique) == len(fetches):
             return function
+        positions = [unique.index(tensor) for tensor in fetches]
+
+        def spread(*arrays: np.ndarray) -> list[np.ndarray]:
+            results = function(*arrays)
+            return [results[position] for position in positions]
+
+        return spread
 
     def close(self) -> None:
         for signature in (*self.signatures.values(), *self._shared.values()):

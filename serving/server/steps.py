@@ -30,6 +30,10 @@ class Run:
     feeds: Mapping[str, np.ndarray]
     outputs: Sequence[str] | None = None
 
+    def ready(self) -> None:
+        """Compile what this run needs, where it is the first of its kind."""
+        self.servable.compile(self.signature, self.outputs)
+
     def now(self) -> Outputs:
         """Run on this thread."""
         return self.servable.run(self.signature, self.feeds, self.outputs)

@@ -39,7 +39,9 @@ def test_long_work_times_out_and_leaves_the_loop_free() -> None:
         release = threading.Event()
         started = time.monotonic()
         with pytest.raises(asyncio.TimeoutError):
-            await runner.run("slow", 10, release.wait, timeout=0.05)
+            await runner.run(
+                "slow", 10, release.wait, left=lambda: started + 0.05 - time.monotonic()
+            )
         assert time.monotonic() - started < 5
         release.set()
         runner.stop()

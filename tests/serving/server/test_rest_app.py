@@ -8,13 +8,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
+from serving.config import Batching
+from serving.server.batching import Batcher
 from serving.server.core import Call, Core
 from serving.server.execution import Execution
 from serving.server.manager import Manager
 from serving.server.rest import handlers, routes
 from serving.server.rest.app import Limits, RestApp
+from serving.server.servable import Signature
+from serving.server.steps import Run, Steps
 
 
 @pytest.fixture
@@ -76,16 +81,46 @@ def test_a_client_that_leaves_gets_no_answer(core: Core) -> None:
     assert app.under_way == 0
 
 
-def test_work_beyond_the_time_limit(core: Core, monkeypatch: pytest.MonkeyPatch) -> None:
-    def slow(call: Call, route: routes.Route, body: bytes) -> bytes:
-        time.sleep(0.3)
-        return b"late"
+class Slow:
+    """Stands where a servable would."""
 
-    monkeypatch.setitem(handlers.TABLE, "status", slow)
-    app = RestApp(core, Limits(timeout_seconds=0.02))
-    status, _, body = _ask(app, "GET", "/v1/models/m")
-    assert status == 504
-    assert json.loads(body) == {"error": "Timed out waiting for notification"}
+    def __init__(self, seconds: float, batching: Batching | None = None):
+        self._seconds, self.batching, self.name = seconds, batching, "slow"
+
+    def compile(self, signature: Signature, outputs: Any) -> None:
+        pass
+
+    def run(self, signature: Signature, feeds: dict, outputs: Any) -> dict[str, np.ndarray]:
+        time.sleep(self._seconds)
+        return {"y": feeds["x"]}
+
+
+@pytest.mark.parametrize("batching", [None, Batching()])
+@pytest.mark.parametrize(
+    ("before", "running", "wanted"), [(0.0, 0.3, 504), (0.1, 0.0, 200), (0.5, 0.0, 504)]
+)
+def test_the_time_limit_is_the_models(
+    core: Core, monkeypatch: pytest.MonkeyPatch, batching: Batching | None, before: float,
+    running: float, wanted: int,
+) -> None:  # fmt: skip
+    """Reading a request and waiting for a thread have more time, but not for ever."""
+
+    def handler(call: Call, route: routes.Route, body: bytes) -> Steps:
+        time.sleep(before)
+        signature = Signature("s", "", {}, {}, {})
+        outputs = yield Run(Slow(running, batching), signature, {"x": np.zeros(1)})
+        return b"%d" % len(outputs["y"])
+
+    monkeypatch.setitem(handlers.TABLE, "status", handler)
+    monkeypatch.setattr("serving.server.core.GRACE_SECONDS", 0.3)
+    if batching is not None:
+        core = Core(core.manager, core.execution, batcher=Batcher(batching, core.metrics))
+    status, _, body = _ask(RestApp(core, Limits(timeout_seconds=0.05)), "GET", "/v1/models/m")
+    assert status == wanted
+    if wanted == 504:
+        assert json.loads(body) == {"error": "Timed out waiting for notification"}
+    else:
+        assert body == b"1"
 
 
 @pytest.mark.parametrize("cors", [False, True])
