@@ -111,8 +111,8 @@ def transformer_encoder(
         keras: Keras namespace to build with.
 
     Raises:
-        ShapeError: the heads do not divide the width, there is no such head, or a size is not
-            positive.
+        ShapeError: the heads do not divide the width, there is no such head, the offset is
+            negative, or a size is not positive.
 
     Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language
     Understanding", 2019; Liu et al., "RoBERTa", 2019; Lan et al., "ALBERT", 2020.
@@ -129,6 +129,8 @@ def transformer_encoder(
         embedding_width=embedding_width,
     )
     checks.rate(dropout=dropout)
+    if position_offset < 0:
+        raise ShapeError(f"position_offset is {position_offset}: it must not be negative.")
     if width % num_heads:
         raise ShapeError(f"The {num_heads} attention heads do not divide the width {width}.")
     if head not in HEADS:

@@ -9,15 +9,17 @@ from pathlib import Path
 import pytest
 
 from zoo import datasets
+from zoo.datasets.base import TOKEN_TASKS
 from zoo.errors import UnknownName
 
 ROOT = Path(__file__).parents[3]
 EMBEDDED = [
     *("mnist", "digits", "breast_cancer", "diabetes", "japanese_vowels", "italy_power_demand"),
     *("reuters_r8", "reuters_r52"),
+    *("reuters_lm", "reuters_mlm", "ui_strings_en"),
     *("ui_strings_en_es", "ui_strings_en_de", "ui_strings_en_zh_hans"),
 ]
-TASKS = ("classification", "binary", "regression", "translation")
+TASKS = ("classification", "binary", "regression", *TOKEN_TASKS)
 ONLINE = ["keras:mnist", "fashion_mnist", "cifar10", "imdb", "reuters"]
 
 
@@ -36,7 +38,7 @@ def test_describes(name: str):
     assert all((info.summary, info.licence, info.source, info.size, info.split))
 
 
-@pytest.mark.parametrize("name", ["reuters", "reuters_r8", "reuters_r52"])
+@pytest.mark.parametrize("name", datasets.list_datasets("reuters*"))
 def test_reuters_is_for_research_only(name: str):
     assert "research purposes only" in datasets.describe(name).licence
 
@@ -57,7 +59,7 @@ def test_an_unknown_name_gets_the_nearest(ask, name: str):
 def test_an_unknown_language_pair_gets_those_there_are(name: str):
     with pytest.raises(UnknownName, match="Unknown language pair") as caught:
         datasets.load(name)
-    assert all(pair in str(caught.value) for pair in datasets.list_datasets("ui_strings*"))
+    assert all(pair in str(caught.value) for pair in datasets.list_datasets("ui_strings_en_*"))
 
 
 def test_imports_nothing_heavy():
