@@ -3,19 +3,23 @@
     python -m benchmarks.results                       # everything: some hours on two cores
     python -m benchmarks.results --models cnn vit      # these alone
     python -m benchmarks.results --models transformer_translator --data-sets ui_strings_en_de
+    python -m benchmarks.results --runs runs           # goes on with what lies there
 
-Rows are kept in `benchmarks/results/models.json` one by one, so that each can be run again alone;
+With `--runs` the run folders are kept; a complete one of the same recipe and seed is taken as it
+is, an unfinished one is resumed. Rows are kept in `benchmarks/results/models.json` one by one, so that each can be run again alone;
 `python -m benchmarks.readme` puts them into the README.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import importlib
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -24,6 +28,8 @@ import zoo
 from benchmarks import record
 from zoo import datasets, training
 from zoo.cli.output import table
+from zoo.recipe import Recipe
+from zoo.training.runs import Run
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +114,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=models, choices=models)
     parser.add_argument("--data-sets", nargs="+", help="rows on these data sets alone")
     parser.add_argument("--seeds", nargs="+", type=int, help="instead of the row's own")
+    parser.add_argument("--runs", type=Path, help="folder of run folders; default: none kept")
     options = parser.parse_args()
     rows = {(row["model"], row["data_set"]): row for row in record.rows("models")}
     found = []
@@ -116,23 +123,19 @@ def main() -> None:
             continue
         if options.data_sets and case.key[1] not in options.data_sets:
             continue
-        rows[case.key] = measure(case, options.seeds or case.seeds)
+        with contextlib.ExitStack() as stack:
+            runs = options.runs or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            rows[case.key] = measure(case, options.seeds or case.seeds, runs)
         found.append(rows[case.key])
         record.write("models", [rows[case.key] for case in CASES if case.key in rows])
     columns = ("model", "data set", "metric", "mean", "target", "seeds", "parameters", "seconds")
     table(columns, [[row[c.replace(" ", "_")] for c in columns] for row in found])
 
 
-def measure(case: Case, seeds: Sequence[int]) -> dict[str, Any]:
+def measure(case: Case, seeds: Sequence[int], runs: Path) -> dict[str, Any]:
     """Trains with each seed; the metric of the last epoch."""
     recipe = zoo.get(case.model).recipe.replace(dataset=case.data_set)
-    metrics = []
-    with tempfile.TemporaryDirectory() as runs:
-        for seed in seeds:
-            run = training.train(
-                case.model, recipe=recipe, seed=seed, runs=runs, console=Console(stderr=True)
-            )
-            metrics.append(run.metrics())
+    metrics = [trained(case.model, recipe, seed, runs).metrics() for seed in seeds]
     found = [row[case.split] for row in metrics]
     values = [row[case.metric] for row in found]
     row = {
@@ -154,6 +157,17 @@ def measure(case: Case, seeds: Sequence[int]) -> dict[str, Any]:
     if case.baseline:
         row |= _baseline(case, recipe.dataset)
     return row
+
+
+def trained(model: str, recipe: Recipe, seed: int, runs: Path) -> Run:
+    """The complete run of a recipe and a seed: found, resumed, or trained now."""
+    console = Console(stderr=True)
+    for path in sorted((runs / model).glob("*/run.json")):
+        run = Run.open(path.parent)
+        same = run.recipe == recipe and run.info["seed"] == seed
+        if same and run.info["strategy"] == "auto" and run.info["state"] != "diverged":
+            return run if run.complete else training.resume(run.folder, console=console)
+    return training.train(model, recipe=recipe, seed=seed, runs=runs, console=console)
 
 
 def _baseline(case: Case, data_set: str) -> dict[str, Any]:
