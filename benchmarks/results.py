@@ -6,8 +6,8 @@
     python -m benchmarks.results --runs runs           # goes on with what lies there
 
 With `--runs` the run folders are kept; a complete one of the same recipe and seed is taken as it
-is, an unfinished one is resumed. Rows are kept in `benchmarks/results/models.json` one by one, so that each can be run again alone;
-`python -m benchmarks.readme` puts them into the README.
+is, an unfinished one is resumed. Rows are kept in `benchmarks/results/models.json` one by one, so
+that each can be run again alone; `python -m benchmarks.readme` puts them into the README.
 """
 
 from __future__ import annotations
