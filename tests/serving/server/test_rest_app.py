@@ -97,11 +97,12 @@ class Slow:
 
 @pytest.mark.parametrize("batching", [None, Batching()])
 @pytest.mark.parametrize(
-    ("before", "running", "wanted"), [(0.0, 0.3, 504), (0.1, 0.0, 200), (0.5, 0.0, 504)]
+    ("before", "running", "grace", "wanted"),
+    [(0.0, 1.0, 5.0, 504), (0.5, 0.0, 5.0, 200), (0.6, 0.0, 0.0, 504)],
 )
 def test_the_time_limit_is_the_models(
     core: Core, monkeypatch: pytest.MonkeyPatch, batching: Batching | None, before: float,
-    running: float, wanted: int,
+    running: float, grace: float, wanted: int,
 ) -> None:  # fmt: skip
     """Reading a request and waiting for a thread have more time, but not for ever."""
 
@@ -112,10 +113,10 @@ def test_the_time_limit_is_the_models(
         return b"%d" % len(outputs["y"])
 
     monkeypatch.setitem(handlers.TABLE, "status", handler)
-    monkeypatch.setattr("serving.server.core.GRACE_SECONDS", 0.3)
+    monkeypatch.setattr("serving.server.core.GRACE_SECONDS", grace)
     if batching is not None:
         core = Core(core.manager, core.execution, batcher=Batcher(batching, core.metrics))
-    status, _, body = _ask(RestApp(core, Limits(timeout_seconds=0.05)), "GET", "/v1/models/m")
+    status, _, body = _ask(RestApp(core, Limits(timeout_seconds=0.3)), "GET", "/v1/models/m")
     assert status == wanted
     if wanted == 504:
         assert json.loads(body) == {"error": "Timed out waiting for notification"}
