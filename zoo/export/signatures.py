@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from zoo.errors import InvalidOption, ShapeError
+from zoo.layers.positions import longest_sequence
 
 from . import filling, generation
 from .explain import EXPLAIN, class_probabilities, explanation
@@ -154,10 +155,10 @@ def _input_specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
 def _serving_default(model: keras.Model) -> Callable[..., dict[str, tf.Tensor]]:
     """tf.function from the model's inputs, as keywords, to its outputs, by name."""
     names, structure = output_names(model), getattr(model, "_inputs_struct", None)
-    specs = _input_specs(model)
+    specs, longest = _input_specs(model), longest_sequence(model)
 
     def serving_default(**tensors: tf.Tensor) -> dict[str, tf.Tensor]:
-        flat = [_checked(tensors[name], spec) for name, spec in specs.items()]
+        flat = [_checked(tensors[name], spec, longest) for name, spec in specs.items()]
         arguments = flat[0] if structure is None else keras.tree.pack_sequence_as(structure, flat)
         result = model(arguments, training=False)
         if isinstance(result, dict):
@@ -167,14 +168,20 @@ def _serving_default(model: keras.Model) -> Callable[..., dict[str, tf.Tensor]]:
     return tf.function(serving_default, autograph=False)
 
 
-def _checked(tensor: tf.Tensor, spec: tf.TensorSpec) -> tf.Tensor:
+def _checked(tensor: tf.Tensor, spec: tf.TensorSpec, longest: int | None = None) -> tf.Tensor:
     """The tensor of a request, once its shape is known to fit.
 
     A server feeds tensors of any shape. Some kernels abort the whole process for a wrong rank
     (oneDNN's convolution: "Check failed: index < num_total_dims"): one request would end the
-    server. This op refuses it with InvalidArgument first.
+    server. This op refuses it with InvalidArgument first. `longest` bounds a free second axis.
     """
-    return tf.ensure_shape(tensor, spec.shape)
+    tensor = tf.ensure_shape(tensor, spec.shape)
+    if longest is None or len(spec.shape) < 2 or spec.shape[1] is not None:
+        return tensor
+    message = f"{spec.name} has more steps than the {longest} that the model has positions for"
+    fits = tf.debugging.assert_less_equal(tf.shape(tensor)[1], longest, message)
+    with tf.control_dependencies([fits]):
+        return tf.identity(tensor)
 
 
 def _preparation(

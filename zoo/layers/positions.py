@@ -27,6 +27,16 @@ def sinusoids(length: int, width: int) -> np.ndarray:
     return np.where(even, np.sin(angle), np.cos(angle)).astype("float32")
 
 
+def longest_sequence(model: Any) -> int | None:
+    """Most steps that all position layers of a model have; None if they set no bound."""
+    sizes = (
+        layer.max_length - getattr(layer, "offset", 0)
+        for layer in model.layers
+        if getattr(layer, "max_length", None)
+    )
+    return min(sizes, default=None)
+
+
 def make(keras: ModuleType, ops: Any) -> dict[str, type]:
     """The classes of this module on a Keras namespace."""
 

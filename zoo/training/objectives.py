@@ -10,6 +10,7 @@ import keras
 
 from zoo.datasets import Dataset, Split, Task
 from zoo.errors import MissingExtra, ShapeError
+from zoo.layers.positions import longest_sequence
 from zoo.recipe import Recipe
 from zoo.training import evaluation
 from zoo.training.losses import (
@@ -215,6 +216,12 @@ def check_fit(model: keras.Model, name: str, dataset: Dataset) -> None:
             raise ShapeError(
                 f"{name} takes {tensor.dtype} {tuple(tensor.shape[1:])} an example, but "
                 f"{dataset.name} holds {array.dtype} {array.shape[1:]}."
+            )
+        longest, steps = longest_sequence(model), array.shape[1:2]
+        if longest and tensor.shape[1:2] == (None,) and steps[0] > longest:
+            raise ShapeError(
+                f"{name} has positions for {longest} steps, but {dataset.name} holds {key} of "
+                f"{steps[0]}: choose a larger max_length."
             )
     objective_for(dataset.task).check(model, name, dataset)
 

@@ -129,6 +129,16 @@ def test_sampling_needs_a_value_for_each_text(writers: Path) -> None:
         )
 
 
+def test_more_steps_than_positions_are_refused_in_one_line(writers: Path) -> None:
+    call = export.load(writers / "translator" / "1")["serving_default"]
+    short, long = np.ones((1, 3), "int32"), np.ones((1, LONGEST + 1), "int32")
+    assert call(source=short, target=short)["logits"].shape[:2] == (1, 3)
+    for given, name in (((long, short), "source"), ((short, long), "target")):
+        with pytest.raises(DataError, match=f"{name} has more steps than the {LONGEST}") as error:
+            call(source=given[0], target=given[1])
+        assert "\n" not in str(error.value)
+
+
 def test_warmup_asks_what_a_client_would(writers: Path) -> None:
     requests = list(warmup.read(writers / "translator" / "1"))
     assert [name for name, _ in requests] == ["serving_default"] * 2 + ["predict_text"] * 2
