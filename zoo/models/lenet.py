@@ -15,7 +15,16 @@ if TYPE_CHECKING:
     from keras import Model
 
 
-@register(recipe=Recipe(dataset="mnist", epochs=12, batch_size=64, schedule="cosine"))
+@register(
+    recipe=Recipe(
+        dataset="mnist",
+        epochs=15,
+        batch_size=64,
+        learning_rate=2e-3,
+        schedule="cosine",
+        augment="shift",
+    )
+)
 def lenet5(
     input_shape: tuple[int, int, int] = (28, 28, 1),
     num_classes: int = 10,
