@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+import zoo
 from zoo.datasets import Dataset, NoPreprocessing, Split, Task
 from zoo.errors import ShapeError
 from zoo.training.objectives import check_fit, objective_for
@@ -74,3 +75,11 @@ def test_a_free_length_takes_any() -> None:
     model = keras.Model(fixed, keras.layers.Dense(9, name="logits")(embedded))
     with pytest.raises(ShapeError, match=r"takes int32 \(5,\) an example, but toy holds int32"):
         check_fit(model, "words", token_dataset())
+
+
+def test_sequences_longer_than_the_positions_are_one_sentence() -> None:
+    data = token_dataset()
+    model = zoo.build("causal_lm", vocabulary_size=9, max_length=16, width=8, num_heads=2)
+    with pytest.raises(ShapeError, match="positions for 16 steps") as error:
+        check_fit(model, "causal_lm", data)
+    assert "\n" not in str(error.value)
