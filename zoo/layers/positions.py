@@ -80,6 +80,10 @@ def make(keras: ModuleType, ops: Any) -> dict[str, type]:
         Args:
             max_length: rows of the table; a sequence may have fewer steps.
             offset: row of the first step (RoBERTa starts at 2).
+            initializer: of the table, "sinusoids" for those of Vaswani et al., 2017, of the same
+                size as random numbers would have: attention to the step before is then one
+                rotation, which a small model learns far sooner than a vector for each position.
+            stddev: root of the table's mean square at the start.
 
         The call's `positions`, int `(batch, steps)`, says where steps stand that do not begin the
         sequence.
@@ -87,18 +91,23 @@ def make(keras: ModuleType, ops: Any) -> dict[str, type]:
         Gehring et al., "Convolutional Sequence to Sequence Learning", 2017; Devlin et al., 2019.
         """
 
-        def __init__(self, max_length, offset=0, initializer=None, **options):
+        def __init__(self, max_length, offset=0, initializer=None, stddev=0.02, **options):
             super().__init__(**options)
             self.max_length, self.offset = max_length, offset
-            self.initializer = initializer
+            self.initializer, self.stddev = initializer, stddev
 
         def build(self, shape):
+            initializer = self.initializer or keras.initializers.RandomNormal(stddev=self.stddev)
+            if initializer == "sinusoids":
+                initializer = self._sinusoids
             self.table = self.add_weight(
-                name="table",
-                shape=(self.max_length, shape[-1]),
-                initializer=self.initializer or keras.initializers.RandomNormal(stddev=0.02),
+                name="table", shape=(self.max_length, shape[-1]), initializer=initializer
             )
             self.built = True
+
+        def _sinusoids(self, shape, dtype="float32", **_):
+            table = sinusoids(*shape) * (self.stddev * 2**0.5)  # sines: a mean square of 1/2
+            return ops.cast(ops.convert_to_tensor(table), dtype)
 
         def call(self, x, positions=None):
             table = ops.cast(ops.convert_to_tensor(self.table), x.dtype)
@@ -114,6 +123,7 @@ def make(keras: ModuleType, ops: Any) -> dict[str, type]:
                 "max_length": self.max_length,
                 "offset": self.offset,
                 "initializer": self.initializer,
+                "stddev": self.stddev,
             }
             return {**super().get_config(), **own}
 

@@ -24,13 +24,14 @@ STDDEV, WIDTH = 0.02, 768  # of every matrix at the start, and of the model that
 @register(
     recipe=Recipe(
         dataset="reuters_lm",
-        epochs=6,
-        batch_size=32,
+        epochs=12,
+        batch_size=8,
         optimizer="adamw",
-        learning_rate=2e-3,
+        learning_rate=6e-3,
         schedule="cosine",
-        warmup_epochs=0.5,
-        optimizer_options={"weight_decay": 0.1, "beta_2": 0.95},
+        warmup_epochs=0.1,
+        optimizer_options={"weight_decay": 0.1, "beta_2": 0.98},
+        arguments={"dropout": 0.0},
     ),
     sizes={
         "gpt2_small": Size(
@@ -99,7 +100,9 @@ def causal_lm(
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     causal = layers.CausalMask(name="causal")(tokens)  # (B, T, T)
     embedding = layers.TiedEmbedding(vocabulary_size, width, stddev, name="embedding")
-    x = layers.LearnedPositions(max_length, name="positions")(embedding(tokens))  # (B, T, W)
+    x = layers.LearnedPositions(
+        max_length, initializer="sinusoids", stddev=stddev, name="positions"
+    )(embedding(tokens))  # (B, T, W)
     x = keras.layers.Dropout(dropout, name="dropout")(x)
 
     # === Decoder ===
@@ -111,6 +114,7 @@ def causal_lm(
             inner=feed_forward,
             dropout=dropout,
             stddev=stddev,
+            output_stddev=stddev / (2 * num_blocks) ** 0.5,  # section 2.3 of the paper
             name=f"block_{number}",
             keras=keras,
         )
@@ -131,6 +135,7 @@ def causal_block(
     inner: int,
     dropout: float,
     stddev: float,
+    output_stddev: float,
     name: str,
     keras: ModuleType,
 ) -> Any:
@@ -141,6 +146,7 @@ def causal_block(
         causal: bool `(batch, steps, steps)`, see `CausalMask`.
         inner: size inside the feed-forward layer.
         stddev: of the kernels' normal distribution at the start.
+        output_stddev: that of the kernels whose output is added to x.
 
     Returns:
         float `(batch, steps, width)`.
@@ -156,11 +162,20 @@ def causal_block(
         name=f"{name}_self",
         keras=keras,
         stddev=stddev,
+        output_stddev=output_stddev,
     )
     h = layers.Dropout(dropout, name=f"{name}_self_dropout")(h)
     x = layers.Add(name=f"{name}_self_residual")([x, h])
 
     h = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_outer_norm")(x)
-    h = feed_forward(h, inner, activation="gelu", name=name, keras=keras, stddev=stddev)
+    h = feed_forward(
+        h,
+        inner,
+        activation="gelu",
+        name=name,
+        keras=keras,
+        stddev=stddev,
+        output_stddev=output_stddev,
+    )
     h = layers.Dropout(dropout, name=f"{name}_outer_dropout")(h)
     return layers.Add(name=f"{name}_outer_residual")([x, h])

@@ -66,7 +66,7 @@ SIZES = {
 
 @register(
     recipe=Recipe(
-        dataset="reuters_mlm", epochs=4, batch_size=16, schedule="linear", warmup_epochs=0.5
+        dataset="reuters_mlm", epochs=3, batch_size=16, schedule="linear", warmup_epochs=0.3
     ),
     sizes=SIZES,
 )
@@ -146,7 +146,11 @@ def transformer_encoder(
     )
     x = embedding(tokens)  # (B, T, E)
     x = layers.LearnedPositions(
-        max_length + position_offset, offset=position_offset, name="positions"
+        max_length + position_offset,
+        offset=position_offset,
+        initializer="sinusoids",
+        stddev=STDDEV,
+        name="positions",
     )(x)
     segment = keras.layers.Embedding(num_segments, embedding_width, name="segment")(segments)
     x = keras.layers.Add(name="embeddings")([x, segment])

@@ -22,6 +22,7 @@ def attention(
     name: str,
     keras: ModuleType,
     stddev: float | None = None,
+    output_stddev: float | None = None,
 ) -> Any:
     """Multi-head attention from `x` to `context`, which is `x` itself in self-attention.
 
@@ -30,6 +31,7 @@ def attention(
         context: float `(batch, others, width)`.
         mask: bool `(batch, others)` or `(batch, steps, others)`, True where a step may look.
         stddev: of the kernels' normal distribution at the start; None is Glorot's uniform one.
+        output_stddev: that of the last kernel, where it is another one.
 
     Returns:
         float `(batch, steps, width)`.
@@ -37,6 +39,7 @@ def attention(
     Vaswani et al., "Attention Is All You Need", 2017, section 3.2.2.
     """
     width, kernel = x.shape[-1], _kernel(stddev, keras)
+    last = _kernel(output_stddev or stddev, keras)
     query, key, value = (
         keras.layers.Dense(width, kernel_initializer=kernel(), name=f"{name}_{part}")(tensor)
         for part, tensor in (("query", x), ("key", context), ("value", context))
@@ -44,7 +47,7 @@ def attention(
     attended = layers_for(keras).DotProductAttention(num_heads, dropout, name=f"{name}_attention")(
         query, key, value, mask
     )
-    return keras.layers.Dense(width, kernel_initializer=kernel(), name=f"{name}_output")(attended)
+    return keras.layers.Dense(width, kernel_initializer=last(), name=f"{name}_output")(attended)
 
 
 def feed_forward(
@@ -55,16 +58,20 @@ def feed_forward(
     name: str,
     keras: ModuleType,
     stddev: float | None = None,
+    output_stddev: float | None = None,
 ) -> Any:
     """Two Dense layers at each position: float `(batch, steps, width)`, same shape out.
+
+    `stddev` and `output_stddev` are those of `attention`.
 
     Vaswani et al., 2017, section 3.3.
     """
     width, kernel = x.shape[-1], _kernel(stddev, keras)
+    last = _kernel(output_stddev or stddev, keras)
     x = keras.layers.Dense(
         inner, activation=activation, kernel_initializer=kernel(), name=f"{name}_inner"
     )(x)  # (B, T, inner)
-    return keras.layers.Dense(width, kernel_initializer=kernel(), name=f"{name}_outer")(x)
+    return keras.layers.Dense(width, kernel_initializer=last(), name=f"{name}_outer")(x)
 
 
 def _kernel(stddev: float | None, keras: ModuleType) -> Any:
