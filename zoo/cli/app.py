@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from zoo.cli import ask, browse, demo, publish, serve, train
+from zoo.cli import ask, browse, demo, explain, publish, serve, train
 from zoo.errors import ZooError
 
 app = typer.Typer(
@@ -38,6 +38,7 @@ for verb, function in (
     ("serve", serve.serve),
     ("sample", publish.sample),
     ("predict", ask.predict),
+    ("explain", explain.explain),
     ("demo", demo.demo),
 ):
     app.command(verb)(function)

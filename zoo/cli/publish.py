@@ -32,6 +32,9 @@ def export(
         Optional[int],  # noqa: UP045
         typer.Option(min=1, help="Of a text generator: most tokens that it adds to a text."),
     ] = None,
+    explain: Annotated[
+        bool, typer.Option(help="Of a classifier: with a signature that explains its answers.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print the model card.")] = False,
 ) -> None:
     """Publish a trained model as the next version in the store.
@@ -55,7 +58,7 @@ def export(
     chosen = Run.open(run) if run else latest_run(runs, model)
     if chosen.model != model:
         raise RunError(f"The run {chosen.folder} trained {chosen.model}, not {model}.")
-    version = export_run(chosen, store, name, Decoding(beam, new_tokens))
+    version = export_run(chosen, store, name, Decoding(beam, new_tokens), explain=explain)
     card = read_card(version)
     if as_json:
         output.json_lines(card)

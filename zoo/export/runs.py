@@ -17,6 +17,8 @@ def export_run(
     store: Path | str,
     name: str | None = None,
     decoding: Decoding = Decoding(),  # noqa: B008 - frozen
+    *,
+    explain: bool = True,
 ) -> Path:
     """Publishes a complete run's model, with its metrics and recipe in the model card.
 
@@ -25,6 +27,7 @@ def export_run(
         store: folder of the model store.
         name: of the servable; default: the model's.
         decoding: how a model of text searches.
+        explain: whether a classifier gets the signature of explain.py.
 
     Returns:
         The new version's folder, `store/NAME/VERSION`.
@@ -48,4 +51,5 @@ def export_run(
             for key in ("model", "arguments", "dataset", "recipe", "seed", "command", "versions")
         },
         decoding=decoding,
+        explain=explain,
     )

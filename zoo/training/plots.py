@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 
+from zoo.pictures import figure, png
 from zoo.training.history import History
 
 
 def curves(history: History, metric: str, title: str) -> bytes:
     """PNG of loss and metric by epoch, training and validation."""
-    figure, axes = _figure(2, (10, 4))
+    drawing, (axes,) = figure(2, (10, 4))
     epochs = history.column("epoch")
     for axis, name in zip(axes, ("loss", metric), strict=True):
         axis.plot(epochs, history.column(name), label="training")
@@ -23,8 +22,8 @@ def curves(history: History, metric: str, title: str) -> bytes:
     # The first epoch's loss can dwarf all others.
     if max(history.column("loss")) > 20 * max(min(history.column("loss")), 1e-12):
         axes[0].set_yscale("log")
-    figure.suptitle(title)
-    return _png(figure)
+    drawing.suptitle(title)
+    return png(drawing)
 
 
 def confusion_matrix(
@@ -36,7 +35,7 @@ def confusion_matrix(
     counts = count(truth, guess, labels=range(len(class_names)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.0, 0.55 * len(class_names) + 2)
-    figure, (axis,) = _figure(1, (side, side))
+    drawing, ((axis,),) = figure(1, (side, side))
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(class_names))
     axis.set_xticks(ticks, class_names, rotation=45, ha="right")
@@ -51,19 +50,4 @@ def confusion_matrix(
                 axis.text(
                     column, row, counts[row, column], ha="center", va="center", color=ink, size=8
                 )
-    return _png(figure)
-
-
-def _figure(columns: int, size: tuple[float, float]):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)  # no pyplot: no display, nothing global
-    return figure, figure.subplots(1, columns, squeeze=False)[0]
-
-
-def _png(figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return png(drawing)

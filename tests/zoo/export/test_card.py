@@ -60,6 +60,17 @@ def test_what_the_card_says(exported, text_model):
 
 
 def test_the_signature_table(exported):
+    explained = {
+        "attributions": {"dtype": "float32", "shape": [None, 5]},
+        "tokens": {"dtype": "string", "shape": [None, 5]},
+        "output": {"dtype": "float32", "shape": [None]},
+        "baseline_output": {"dtype": "float32", "shape": [None]},
+    }
+    answered = {
+        "label": {"dtype": "string", "shape": [None]},
+        "classes": {"dtype": "string", "shape": [None, 2]},
+        "probabilities": {"dtype": "float32", "shape": [None, 2]},
+    }
     assert export.read_card(exported)["signatures"] == {
         "serving_default": {
             "inputs": {"tokens": {"dtype": "int32", "shape": [None, 5]}},
@@ -67,11 +78,11 @@ def test_the_signature_table(exported):
         },
         "predict_text": {
             "inputs": {"text": {"dtype": "string", "shape": [None]}},
-            "outputs": {
-                "label": {"dtype": "string", "shape": [None]},
-                "classes": {"dtype": "string", "shape": [None, 2]},
-                "probabilities": {"dtype": "float32", "shape": [None, 2]},
-            },
+            "outputs": answered,
+        },
+        "explain": {
+            "inputs": {"text": {"dtype": "string", "shape": [None]}},
+            "outputs": {**answered, **explained},
         },
     }
 

@@ -141,7 +141,11 @@ def test_the_graph_runs_in_a_session(request, tmp_path, model, data):
     expected = model.predict(data.validation.x[:1], verbose=0)
     raw = data.raw("validation", 0)
     raw = np.array([raw], None if isinstance(raw, np.ndarray) else object)
-    requests = {"serving_default": data.validation.x[:1], data.preprocessing.signature: raw}
+    requests = {
+        "serving_default": data.validation.x[:1],
+        data.preprocessing.signature: raw,
+        "explain": raw,
+    }
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         meta_graph = tf.compat.v1.saved_model.load(session, ["serve"], str(version))
         assert meta_graph.signature_def.keys() - {"__saved_model_init_op"} == requests.keys()
