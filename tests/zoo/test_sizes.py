@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import keras
 import pytest
@@ -25,18 +26,24 @@ EVERY_SIZE = [(name, size) for name in zoo.list_models() for size in zoo.get(nam
 def ladder() -> Iterator[str]:
     """A registered builder with two published sizes."""
 
-    def ladder(rungs: int = 1, *, keras=keras) -> keras.Model:
+    def ladder(
+        input_shape: tuple[int] = (3,), num_classes: int = 3, rungs: int = 1, *, keras=keras
+    ) -> keras.Model:
         """Rungs."""
-        x = inputs = keras.Input((3,), name="features")
-        for _ in range(rungs):
+        x = inputs = keras.Input(input_shape, name="features")
+        for _ in range(rungs - 1):
             x = keras.layers.Dense(3)(x)
+        x = keras.layers.Dense(num_classes, activation="softmax", name="probabilities")(x)
         return keras.Model(inputs, x)
 
     sizes = {
         "ladder_short": Size({"rungs": 2}, parameters=24, source="Jacob, 1700 BC"),
-        "ladder_long": Size({"rungs": 7}, parameters=80, source="Jacob, 1700 BC", rounding=10),
+        "ladder_long": Size(
+            {"rungs": 7, "num_classes": 3}, parameters=80, source="Jacob, 1700 BC", rounding=10
+        ),
     }
-    registry.register(Recipe(dataset="digits", epochs=1, batch_size=2), sizes=sizes)(ladder)
+    recipe = Recipe(dataset="digits", epochs=1, batch_size=256, arguments={"rungs": 5})
+    registry.register(recipe, sizes=sizes)(ladder)
     yield "ladder"
     del registry._entries["ladder"]
 
@@ -107,3 +114,32 @@ def test_listing_sizes_loads_no_tensorflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"size": "ladder_long"}, {"rungs": 7, "num_classes": 10}),
+        ({"size": "ladder_long", "rungs": 2}, {"rungs": 2, "num_classes": 10}),
+    ],
+    ids=["size", "given"],
+)
+def test_training_takes_a_size_and_keeps_to_the_data(
+    ladder: str, given: dict, wanted: dict, tmp_path: Path
+) -> None:
+    """The size over the recipe, the data set's classes over the size, the user over all."""
+    from zoo.training import train
+
+    run = train(ladder, arguments=given, runs=tmp_path)
+    assert run.info["arguments"] == {"input_shape": (64,), **wanted}
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [("transformer_encoder", "did you mean bert_base"), ("cnn", "cnn has no named sizes")],
+)
+def test_a_wrong_size_is_told_before_anything_is_fetched(
+    model: str, words: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["train", model, "--set", "size=bert_bas"]) != 0
+    assert words in capsys.readouterr().err
