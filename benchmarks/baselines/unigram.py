@@ -7,7 +7,7 @@ import numpy as np
 from zoo.datasets import Dataset, SubwordPreprocessing
 
 
-def accuracy(dataset: Dataset, split: str = "validation") -> float:
+def accuracy(dataset: Dataset, split: str = "test") -> float:
     """Fraction of a split's masked tokens that are the training split's most frequent one.
 
     Args:

@@ -24,5 +24,5 @@ def test_it_says_the_most_frequent_token_of_train() -> None:
         source="",
         model_arguments={"vocabulary_size": 10},
     )
-    assert accuracy(dataset) == 0.5
-    assert accuracy(dataset, "test") == 0.75
+    assert accuracy(dataset, "validation") == 0.5
+    assert accuracy(dataset) == 0.75
