@@ -18,8 +18,8 @@ from zoo.datasets import Split
 # (x, y, key) → (x, y): changes a training batch; whatever it draws, it draws from `key`.
 Transform = Callable[[Any, Any, tf.Tensor], tuple[Any, Any]]
 
-WINDOW = 64  # batches among which a bucketed epoch sorts examples by length
-ROUNDING = 8  # lengths of bucketed batches are multiples of it, so that few shapes are compiled
+WINDOW = 256  # batches among which a bucketed epoch sorts examples by length
+ROUNDING = 2  # lengths of bucketed batches are multiples of it, so that kernels meet fewer shapes
 OWN_AXIS = "source"  # the one input whose steps are not those of the targets
 
 
@@ -100,12 +100,19 @@ def _on_host(split: Split) -> tuple[Any, tf.Tensor]:
 
 
 def _lengths(split: Split) -> np.ndarray:
-    """Steps up to the last token, over all inputs: int64 `(n,)`."""
-    steps = [
-        (array.shape[1] - np.argmax(array[:, ::-1] != 0, axis=1)) * np.any(array != 0, axis=1)
-        for array in split.arrays().values()
-    ]
-    return np.sum(steps, axis=0)
+    """What bucketing sorts by: int64 `(n,)`, first by the steps of the targets.
+
+    Then by those of the input with its own steps: sorting by the sum of both would put a long
+    source with a short target beside the reverse, and pad both.
+    """
+    shared, own = np.zeros(len(split), np.int64), np.zeros(len(split), np.int64)
+    for name, array in split.arrays().items():
+        steps = (array.shape[1] - np.argmax(array[:, ::-1] != 0, axis=1)) * np.any(array, axis=1)
+        if name == OWN_AXIS:
+            own = steps
+        else:
+            shared = np.maximum(shared, steps)
+    return shared * (own.max(initial=0) + 1) + own
 
 
 def _sorted_in_windows(indices: tf.Tensor, lengths: tf.Tensor, window: int) -> tf.Tensor:
