@@ -18,6 +18,7 @@ Result = TypeVar("Result")
 
 INLINE_SECONDS = 0.001
 MAX_KINDS = 10_000
+NEVER_INLINE = "never inline"  # the kind of what may wait for long: a thread of its own each time
 
 
 class Execution:
@@ -43,6 +44,8 @@ class Execution:
         Raises:
             asyncio.TimeoutError: there is no time left. Work that has begun ends unheard.
         """
+        if kind is NEVER_INLINE:
+            return await asyncio.to_thread(work, *args)
         kind = (kind, size.bit_length())
         if self._seconds.get(kind, INLINE_SECONDS) < INLINE_SECONDS:
             return self._timed(kind, work, *args)

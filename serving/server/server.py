@@ -146,6 +146,7 @@ class _Server:
             await self._stop.wait()
             log.info("Stopping: finishing the requests under way")
             self._core.draining = True
+            await asyncio.to_thread(self._source.stop)  # a reload that waits for a model gives up
         finally:
             await self._shut_down(grpc_server, rest_server)
 

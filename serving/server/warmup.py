@@ -7,6 +7,7 @@ a graph pays for its optimisation, which a client should not wait for.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,14 @@ def warm_up(servable: Servable, path: Path, *, iterations: int = 1) -> int:
     """
     file = path / WARMUP_FILE
     if not file.is_file():
+        log.info("No warmup data file found at %s", file)
         return 0
     import tensorflow as tf
     from google.protobuf.message import DecodeError
     from tensorflow_serving.apis import prediction_log_pb2
 
     log.info("Starting to read warmup data for model at %s", file)
-    count = 0
+    count, started = 0, time.perf_counter()
     for record in tf.compat.v1.io.tf_record_iterator(str(file)):
         count += 1
         if count > MAX_RECORDS:
@@ -57,9 +59,11 @@ def warm_up(servable: Servable, path: Path, *, iterations: int = 1) -> int:
         for _ in range(max(1, iterations)):
             _RUNS[kind](servable, getattr(entry, kind).request)
     log.info(
-        "Finished reading warmup data for model at %s. Number of warmup records read: %d.",
+        "Finished reading warmup data for model at %s. Number of warmup records read: %d. "
+        "Elapsed time (microseconds): %d.",
         file,
         count,
+        (time.perf_counter() - started) * 1e6,
     )
     return count
 

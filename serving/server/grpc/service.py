@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from serving.server.core import Core
+from serving.server.execution import NEVER_INLINE
 from serving.server.grpc.handlers import TABLE, Handler
 from serving.server.grpc.health import Health
 from serving.server.grpc.listen import Listening, credentials
@@ -18,6 +19,8 @@ from serving.server.status import from_exception
 log = logging.getLogger(__name__)
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
+
+WAITING = ("HandleReloadConfigRequest",)  # for models to be loaded
 
 GATHER_SECONDS = 0.05
 GRACE_SECONDS = 30
@@ -92,7 +95,7 @@ class GrpcServer:
         core = self._core
 
         async def answer(request: bytes, context: grpc.aio.ServicerContext) -> bytes:
-            kind = (handler, _model_spec(request))
+            kind = NEVER_INLINE if method in WAITING else (handler, _model_spec(request))
             try:
                 data = await core.answer(
                     core.call(method, "GRPC"), kind, len(request), handler, request

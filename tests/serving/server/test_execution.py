@@ -49,6 +49,17 @@ def test_long_work_times_out_and_leaves_the_loop_free() -> None:
     asyncio.run(scenario())
 
 
+def test_work_that_waits_is_never_on_the_loop() -> None:
+    async def scenario() -> None:
+        runner = execution.Execution(threads=1)
+        for _ in range(5):
+            found = await runner.run(execution.NEVER_INLINE, 10, threading.get_ident)
+            assert found != threading.get_ident()
+        runner.stop()
+
+    asyncio.run(scenario())
+
+
 def test_failing_work_raises_what_it_raised() -> None:
     async def scenario() -> None:
         runner = execution.Execution(threads=1)
