@@ -10,6 +10,7 @@ import pytest
 
 import zoo
 from zoo.errors import ShapeError
+from zoo.layers.positions import sinusoids
 
 SMALL = {"vocabulary_size": 40, "max_length": 12, "width": 16, "num_heads": 2, "feed_forward": 24}
 
@@ -120,3 +121,14 @@ def test_a_text_of_padding_alone_still_has_probabilities() -> None:
     model = zoo.build("bidirectional_lstm", vocabulary_size=40, max_length=9)
     outputs = answer(model, np.zeros((1, 9), "int32"))
     np.testing.assert_allclose(outputs.sum(), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["transformer_encoder", "causal_lm"])
+def test_learned_positions_start_from_sinusoids(name: str) -> None:
+    """Of the size that the embeddings have, so that neither drowns the other."""
+    model = zoo.build(name, vocabulary_size=400, max_length=50, width=16, num_heads=2)
+    table = np.asarray(model.get_layer("positions").table)
+    embedded = np.asarray(model.get_layer("embedding").matrix)
+    assert table.std() == pytest.approx(embedded.std(), rel=0.2)
+    wanted = sinusoids(50, 16)
+    np.testing.assert_allclose(table / table[0, 1], wanted, atol=1e-6)
