@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
 import weakref
 from pathlib import Path
@@ -11,9 +12,12 @@ import numpy as np
 import pytest
 
 from serving import tensor_proto
+from serving.config import Batching
+from serving.config.batching import PER_MODEL_FILE
+from serving.errors import ConfigError
 from serving.server import servable, session
 from serving.server.flags import Flags
-from serving.server.loading import make_loader
+from serving.server.loading import make_loader, set_environment
 from serving.server.predict import prepare, signature_for
 from serving.server.status import Code, ServingError
 from serving.server.warmup import WARMUP_FILE
@@ -117,3 +121,104 @@ def test_a_wrong_rank_never_reaches_a_convolution(
     assert error.value.code is Code.INVALID_ARGUMENT
     good = prepare(convolution, signature, {"image": np.zeros((2, 8, 8, 1), np.float32)}).now()
     assert next(iter(good.values())).shape == (2, 6, 6, 2)
+
+
+def test_a_version_brings_its_batching_along(version: Path) -> None:
+    common = Batching(max_batch_size=7)
+    own = Flags(enable_batching=True, enable_per_model_batching_parameters=True)
+
+    def batching(flags: Flags) -> Batching | None:
+        loaded = make_loader(flags, batching=common)("m", 1, version)
+        loaded.close()
+        return loaded.batching
+
+    assert batching(Flags(enable_batching=True)) is common
+    assert batching(own) is None  # as TensorFlow Serving has it
+    (version / PER_MODEL_FILE).write_text("max_batch_size { value: 3 }")
+    assert batching(own).max_batch_size == 3
+    assert batching(Flags(enable_batching=True)) is common
+    (version / PER_MODEL_FILE).write_text("max_batch_size { value: 3 } allowed_batch_sizes: 2")
+    with pytest.raises(ServingError, match="last entry was 2; expected 3") as caught:
+        make_loader(own, batching=common)("m", 1, version)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        Flags(mixed_precision="bfloat16"),
+        Flags(xla_cpu_compilation_enabled=True),
+        Flags(tensorflow_session_parallelism=2),
+        Flags(flush_filesystem_caches=False),
+    ],
+)
+def test_session_flags_change_no_answer(version: Path, flags: Flags) -> None:
+    loaded = make_loader(flags)("m", 1, version)
+    signature = signature_for(loaded, "")
+    found = prepare(loaded, signature, {"x": np.float32([2])}).now()
+    np.testing.assert_allclose(found["y"], [6], rtol=0.01)
+    loaded.close()
+
+
+def test_session_config_file(version: Path, tmp_path: Path) -> None:
+    file = tmp_path / "session.config"
+    file.write_text("intra_op_parallelism_threads: 3")
+    loaded = make_loader(Flags(tensorflow_session_config_file=str(file)))("m", 1, version)
+    assert loaded._session._config.intra_op_parallelism_threads == 3
+    loaded.close()
+    file.write_text("nonsense")
+    for wrong in (
+        Flags(tensorflow_session_config_file=str(file)),
+        Flags(tensorflow_session_config_file=str(tmp_path / "none")),
+        Flags(mixed_precision="float8"),
+    ):
+        with pytest.raises(ConfigError):
+            make_loader(wrong)
+
+
+def test_environment_for_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TF_XLA_FLAGS", "--one")
+    set_environment(Flags())
+    assert os.environ["TF_XLA_FLAGS"] == "--one"
+    set_environment(Flags(xla_cpu_compilation_enabled=True))
+    assert os.environ["TF_XLA_FLAGS"] == "--one --tf_xla_cpu_global_jit"
+
+
+def test_output_filters_without_end(version: Path) -> None:
+    """A client may ask for every subset of outputs: there are only so many callables."""
+    loaded = session.load(version)
+    signature = loaded.signatures["serving_default"]
+    for index in range(8):
+        signature.outputs[f"y{index}"] = signature.outputs["y"]
+    names = list(signature.outputs)
+    for subset in range(1, 200):
+        wanted = [name for bit, name in enumerate(names) if subset >> bit & 1]
+        found = prepare(loaded, signature, {"x": np.float32([1])}, wanted).now()
+        assert list(found) == wanted
+    assert len(signature.compiled) <= servable.MAX_SHARED + 1
+    loaded.close()
+
+
+@pytest.mark.parametrize("kind", ["classify_log", "regress_log", "multi_inference_log"])
+def test_warmup_of_examples(tmp_path: Path, kind: str) -> None:
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    from tests.serving import models
+
+    folder = models.save_half_plus_two(tmp_path / "1")
+    entry = prediction_log_pb2.PredictionLog()
+    request = getattr(entry, kind).request
+    features = request.input.example_list.examples.add().features
+    features.feature["x"].float_list.value.append(1.0)
+    if kind == "multi_inference_log":
+        for name in ("regress", "classify"):
+            task = request.tasks.add(method_name=f"tensorflow/serving/{name}")
+            task.model_spec.signature_name = f"{name}_x_to_y"
+    else:
+        request.model_spec.signature_name = f"{kind.partition('_')[0]}_x_to_y"
+    _write_warmup(folder, records=(entry.SerializeToString(),))
+    make_loader(Flags())("m", 1, folder).close()
+    features.feature["x"].bytes_list.value.append(b"of another type")
+    _write_warmup(folder, records=(entry.SerializeToString(),))
+    with pytest.raises(Exception, match="Data types don't match"):
+        make_loader(Flags())("m", 1, folder)
