@@ -142,7 +142,9 @@ def show(run: Run, as_json: bool) -> None:
     typer.echo(f"{metrics['parameters']:,} parameters, {seconds}, {run.folder}")
 
 
-def _with_interval(metrics: dict[str, float], name: str) -> str:
+def _with_interval(metrics: dict[str, Any], name: str) -> str:
+    if isinstance(metrics[name], str):  # the signature of a score
+        return metrics[name]
     interval = metrics.get(f"{name}_interval")
     return f"{metrics[name]:.4f}" + (f" ± {interval:.4f}" if interval is not None else "")
 
