@@ -60,6 +60,17 @@ def train(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--set", metavar="NAME=VALUE", help="A builder argument, repeatable."),
     ] = None,
+    source: Annotated[
+        Place,
+        typer.Option("--from", metavar="RUN_OR_STORE", help="Begin with a trained model's layers."),
+    ] = None,
+    freeze: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(
+            metavar="PATTERN", help="Layers of --from to keep, as in 'conv*'."
+        ),
+    ] = None,
+    limit: Annotated[Whole, typer.Option(min=1, help="Train on so many examples only.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the run folders.")] = Path("runs"),
     resume: Annotated[Place, typer.Option(metavar="RUN", help="Go on with this run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the metrics as JSON.")] = False,
@@ -71,6 +82,8 @@ def train(
       zoo train cnn
 
       zoo train cnn --epochs 5 --batch-size 128 --set filters=16,32 --seed 1
+
+      zoo train cnn --from runs/cnn/20261122-013000 --freeze 'conv*' --dataset mnist_5_9
 
       zoo train --resume runs/cnn/20261122-013000
     """
@@ -91,7 +104,7 @@ def train(
     }
     if resume is not None:
         changed = [name for name, value in overrides.items() if value is not None]
-        if model or changed or settings:
+        if model or changed or settings or source or freeze or limit:
             raise InvalidOption(
                 "--resume takes everything from its run: leave out the model and the options "
                 "that change it."
@@ -117,6 +130,9 @@ def train(
         strategy=strategy,
         replicas=replicas,
         explicit=[name for name, value in overrides.items() if value is not None],
+        source=source,
+        frozen=freeze or (),
+        limit=limit,
         command=shlex.join(["zoo", *sys.argv[1:]]),
         console=output.errors(),
     )

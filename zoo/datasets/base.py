@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 
 from zoo.datasets.preprocessing import Preprocessing
-from zoo.errors import DataError
+from zoo.datasets.splits import stratified
+from zoo.errors import DataError, InvalidOption
 
 SPLITS = ("train", "validation", "test")
 TOKEN_TASKS = ("language_model", "masked_language_model", "translation")
@@ -128,6 +129,30 @@ class Dataset:
             values = tuple(float(value) for value in target)
             return values[0] if len(values) == 1 else values
         return self.task.class_names[int(target.item())]
+
+    def limited(self, count: int, seed: int) -> Dataset:
+        """The same with only `count` training examples, drawn class by class.
+
+        Raises:
+            InvalidOption: there are not so many, or none are asked for.
+        """
+        if not 1 <= count <= len(self.train):
+            raise InvalidOption(
+                f"{self.name} has {len(self.train)} training examples: a limit of {count} is "
+                "not among them."
+            )
+        labels = self.train.y if self.task.predicts_classes else np.zeros(len(self.train))
+        rows = stratified(labels.reshape(len(labels)), count, seed)
+        originals = {
+            name: [examples[row] for row in rows] if name == "train" else examples
+            for name, examples in self.originals.items()
+        }
+        references = {
+            name: [texts[row] for row in rows] if name == "train" else texts
+            for name, texts in self.references.items()
+        }
+        train = Split(self.train.inputs(rows), self.train.y[rows])
+        return replace(self, train=train, originals=originals, references=references)
 
     def _checked(self, split: str, index: int) -> Split:
         examples = self.split(split)

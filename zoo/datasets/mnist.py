@@ -7,10 +7,11 @@ import hashlib
 import io
 import pickle
 import struct
+from dataclasses import replace
 
 import numpy as np
 
-from zoo.datasets.base import Dataset, DatasetInfo
+from zoo.datasets.base import Dataset, DatasetInfo, Split, Task
 from zoo.datasets.cache import Cache
 from zoo.datasets.images import image_dataset
 from zoo.datasets.wheels import Wheel
@@ -37,6 +38,33 @@ def load_mnist(info: DatasetInfo, cache: Cache) -> Dataset:
     """
     train_x, train_y, test_x, test_y = (_read_idx(content) for content in _official_files(cache))
     return image_dataset(info, (train_x, train_y), (test_x, test_y), DIGITS)
+
+
+def load_mnist_0_4(info: DatasetInfo, cache: Cache) -> Dataset:
+    """The images of the digits 0 to 4: 28,076 / 2,520 / 5,139."""
+    return _digits(load_mnist(info, cache), range(5))
+
+
+def load_mnist_5_9(info: DatasetInfo, cache: Cache) -> Dataset:
+    """The images of the digits 5 to 9: 26,924 / 2,480 / 4,861."""
+    return _digits(load_mnist(info, cache), range(5, 10))
+
+
+def _digits(data: Dataset, kept: range) -> Dataset:
+    """The part of MNIST with these digits, classes numbered from 0."""
+
+    def part(split: Split) -> Split:
+        rows = np.flatnonzero((split.y >= kept.start) & (split.y < kept.stop))
+        return Split(split.x[rows], split.y[rows] - np.int32(kept.start))
+
+    return replace(
+        data,
+        task=Task("classification", DIGITS[kept.start : kept.stop]),
+        train=part(data.train),
+        validation=part(data.validation),
+        test=part(data.test),
+        model_arguments={**data.model_arguments, "num_classes": len(kept)},
+    )
 
 
 def _official_files(cache: Cache) -> list[bytes]:

@@ -23,3 +23,27 @@ def hold_out(labels: np.ndarray, fraction: float) -> tuple[np.ndarray, np.ndarra
     ]
     held = np.sort(np.concatenate(held))
     return np.setdiff1d(np.arange(len(labels)), held), held
+
+
+def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """Ascending indices of `count` examples, drawn so that every class keeps its share.
+
+    The places that rounding leaves go to the classes with the largest remainders; where there
+    are enough places, no class goes without one.
+    """
+    random = np.random.RandomState(seed)
+    classes, sizes = np.unique(labels, return_counts=True)
+    shares = sizes * count / len(labels)
+    wanted = np.floor(shares).astype(int)
+    if count >= len(classes):
+        wanted = np.maximum(wanted, 1)
+    order = np.argsort(wanted - shares, kind="stable")
+    for index in np.resize(order, max(count - wanted.sum(), 0)):
+        wanted[index] += 1
+    while wanted.sum() > count:  # the single ones of rare classes were too many
+        wanted[wanted.argmax()] -= 1
+    drawn = [
+        random.permutation(np.flatnonzero(labels == label))[:number]
+        for label, number in zip(classes, wanted, strict=True)
+    ]
+    return np.sort(np.concatenate(drawn))

@@ -11,6 +11,8 @@ from .options import Decoding
 if TYPE_CHECKING:
     from zoo.training import Run
 
+RECORDED = ("model", "arguments", "dataset", "recipe", "seed", "command", "versions")
+
 
 def export_run(
     run: Run,
@@ -48,7 +50,8 @@ def export_run(
         metrics={split: metrics[split] for split in ("validation", "test")},
         training={
             key: run.info[key]
-            for key in ("model", "arguments", "dataset", "recipe", "seed", "command", "versions")
+            for key in (*RECORDED, "transfer", "limit")
+            if key in RECORDED or run.info.get(key)
         },
         decoding=decoding,
         explain=explain,

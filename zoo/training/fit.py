@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from zoo.errors import InvalidOption, RunError, TrainingDiverged, TrainingInterr
 from zoo.precision import with_precision
 from zoo.recipe import Recipe
 from zoo.saving import weights_file
-from zoo.training import augmentation, checkpoint, evaluation, plots, strategies
+from zoo.training import augmentation, checkpoint, evaluation, plots, strategies, transfer
 from zoo.training.callbacks import EpochNumber, ProgressLines, Recorder, StopOnNaN
 from zoo.training.history import History
 from zoo.training.objectives import check_fit, objective_for
@@ -39,6 +39,9 @@ def train(
     strategy: str = "auto",
     replicas: int | None = None,
     explicit: Collection[str] = (),
+    source: Path | str | None = None,
+    frozen: Sequence[str] = (),
+    limit: int | None = None,
     command: str = "",
     console: Console | None = None,
 ) -> Run:
@@ -55,6 +58,9 @@ def train(
         replicas: see `strategies.make_strategy`.
         explicit: recipe fields that the user set; a strategy refuses what it cannot keep of
             these and adapts the others.
+        source: a run or an export of the same model to begin with, see `transfer`.
+        frozen: patterns of the names of layers that keep the source's weights.
+        limit: train on so many examples only, drawn class by class with the seed.
         command: for the record.
         console: where progress goes; default: standard error.
 
@@ -67,6 +73,8 @@ def train(
     given = dict(arguments or {})
     sized = entry.sized(given.pop("size", None))
     entry.check(given)  # before anything is fetched
+    if frozen and source is None:
+        raise InvalidOption("--freeze keeps what --from copies: say what to begin with.")
     recipe = recipe or entry.recipe
     console = console or Console(stderr=True)
     placed = strategies.make_strategy(strategy, replicas)
@@ -76,11 +84,16 @@ def train(
     augmentation.make_policy(recipe.augment, dataset)  # before a run folder is made
     fitting = entry.accepted({**dataset.model_arguments, **strategies.model_arguments(placed)})
     arguments = {**recipe.arguments, **sized, **fitting, **given}
+    dataset = dataset if limit is None else dataset.limited(limit, seed)
     _check_batch_size(recipe, dataset)
     with strategies.scope(placed):
         keras.utils.set_random_seed(seed)
         model = _build(name, arguments, recipe)
     check_fit(model, name, dataset)
+    begun = None
+    if source is not None:
+        begun = transfer.begin(model, name, dataset, source, frozen)
+        transfer.show(model, begun, console)
     run = Run.create(
         Path(runs),
         {
@@ -91,6 +104,8 @@ def train(
             "seed": seed,
             "strategy": strategy,
             "replicas": replicas,
+            "transfer": begun,
+            "limit": limit,
             "command": command,
         },
     )
@@ -115,9 +130,16 @@ def resume(folder: Path | str, *, console: Console | None = None) -> Run:
     recipe, epochs = run.recipe, run.info["epochs"]
     placed = strategies.make_strategy(run.info["strategy"], run.info["replicas"])
     dataset = datasets.load(run.info["dataset"])
+    if run.info.get("limit"):
+        dataset = dataset.limited(run.info["limit"], run.info["seed"])
     with strategies.scope(placed):
         keras.utils.set_random_seed(run.info["seed"])
         model = _build(run.model, run.info["arguments"], recipe)
+    if begun := run.info.get("transfer"):
+        if epochs:  # the checkpoint holds the weights
+            transfer.freeze_layers(model, begun["freeze"])
+        else:
+            transfer.begin(model, run.model, dataset, begun["source"], begun["freeze"])
     history = History.read(run.folder / "history.csv", epochs) if epochs else History()
     return _fit(run, model, dataset, recipe, placed, history, console)
 
@@ -250,6 +272,7 @@ def _finish(
             "cpu_seconds": round(cpu_seconds, 1),
             "validation": validation,
             "test": test,
+            **({"transfer": run.info["transfer"]} if run.info.get("transfer") else {}),
         },
     )
     title = f"{run.model} on {dataset.name}"
