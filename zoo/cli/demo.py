@@ -72,11 +72,11 @@ def demo(
         say.print(
             f"REST on port {server.rest_port}, gRPC on port {server.grpc_port}", highlight=False
         )
-    _compare(data, rest, grpc)
+    compare(data, rest, grpc)
     say.print(f"The server has stopped. To go on: zoo serve --store {store}", highlight=False)
 
 
-def _compare(data: Dataset, rest: list[dict[str, Any]], grpc: list[dict[str, Any]]) -> None:
+def compare(data: Dataset, rest: list[dict[str, Any]], grpc: list[dict[str, Any]]) -> None:
     """Prints truth beside both answers."""
     if data.task.predicts_tokens:
         _compare_texts(data, rest, grpc)

@@ -13,6 +13,8 @@ from serving.client import GrpcClient, RestClient
 from serving.server import Running, background
 from zoo import export
 from zoo.cli import main
+from zoo.cli.demo import compare
+from zoo.datasets import Dataset
 
 pytestmark = pytest.mark.slow
 
@@ -95,3 +97,27 @@ def test_what_cannot_be_asked_is_one_line(server: Running, capsys: pytest.Captur
         assert said.startswith("Error: ")
         assert words in said
         assert "\n" not in said
+
+
+def test_the_demo_prints_source_reference_and_translation(
+    few_translations: Dataset, few_texts: Dataset, capsys: pytest.CaptureFixture
+) -> None:
+    rest = [{"example": "f", "translation": f"luz {i}", "score": -0.5} for i in range(2)]
+    grpc = [rest[0], {**rest[1], "translation": "otra"}]
+    compare(few_translations, rest, grpc)
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    assert [line.split(maxsplit=1)[0] for line in lines[1:4]] == [
+        "text",
+        "reference",
+        "translation",
+    ]
+    assert lines[1].endswith("Turn on the light")
+    assert lines[2].endswith("Enciende la luz")
+    assert "otra" in lines[-2]
+    assert lines[-1] == "1 of 2 equal over REST and gRPC"
+    compare(
+        few_texts,
+        [{"example": "f", "continuation": " now", "score": -1.0}] * 1,
+        [{"example": "f", "continuation": " now", "score": -1.0}],
+    )
+    assert capsys.readouterr().out.splitlines()[-1] == "1 of 1 equal over REST and gRPC"
