@@ -6,32 +6,34 @@ Rules, as in TensorFlow Serving's availability-preserving policy:
 - a request holds a lease on the version that it runs on, and a session is closed only when the
   last lease on it has ended.
 
-Two things are better than there: a version whose load failed is tried again as soon as its files
-change (so a folder that was caught half copied loads when the copy is complete), and one whose
-folder is gone is no longer tried at all.
+Three things are better than there:
+- a version whose load failed is tried again as soon as its files change, so a folder that was
+  caught half copied loads when the copy is complete;
+- one whose folder is gone is no longer tried at all;
+- one whose files change while they load is not served.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from serving.server.catalog import Catalog
 from serving.server.lifecycle import State, Version, fingerprint
 from serving.server.servable import Servable
-from serving.server.status import Code, ServingError, from_exception, invalid
+from serving.server.status import Code, ServingError, from_exception
 
 log = logging.getLogger(__name__)
 
 Loader = Callable[[str, int, Path], Servable]
 
 
-class Manager:
-    """All models and their versions. Every public method may be called from any thread."""
+class Manager(Catalog):
+    """The catalog, and what brings it in line with what is wanted."""
 
     def __init__(
         self,
@@ -42,12 +44,9 @@ class Manager:
         max_retries: int = 5,
         retry_seconds: float = 60.0,
     ):
+        super().__init__()
         self._loader = loader
         self._max_retries, self._retry_seconds = max_retries, retry_seconds
-        self._lock = threading.Lock()
-        self._models: dict[str, dict[int, Version]] = {}
-        self._aspired: dict[str, dict[int, Path]] = {}
-        self._labels: dict[str, Mapping[str, int]] = {}
         self._loading = ThreadPoolExecutor(load_threads, thread_name_prefix="load")
         self._unloading = ThreadPoolExecutor(unload_threads, thread_name_prefix="unload")
         self._stopped = False
@@ -81,64 +80,6 @@ class Manager:
             if closing:
                 self._submit(self._unloading, self._close, held)
 
-    def _find(self, model: str, version: int | None, label: str | None) -> Version:
-        versions = self._models.get(model, {})
-        if label:
-            number = self._labels.get(model, {}).get(label)
-            if number is None:
-                raise invalid(f"Unrecognized servable version label: {label}")
-            version = number
-        if version is None:
-            number = max(
-                (n for n, v in versions.items() if v.state is State.AVAILABLE), default=None
-            )
-            if number is not None:
-                return versions[number]
-            raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Latest({model})")
-        found = versions.get(version)
-        if found is not None and found.state is State.AVAILABLE:
-            return found
-        raise ServingError(
-            Code.NOT_FOUND, f"Servable not found for request: Specific({model}, {version})"
-        )
-
-    def statuses(self, model: str, version: int | None = None) -> list[Version]:
-        """What is known of a model's versions, newest first.
-
-        Raises:
-            ServingError: NOT_FOUND for a model, or a version of it, that was never wanted.
-        """
-        with self._lock:
-            known = self._models.get(model, {})
-            if version is None:
-                if known:
-                    return [known[number] for number in sorted(known, reverse=True)]
-                message = f"Could not find any versions of model {model}"
-            elif version in known:
-                return [known[version]]
-            else:
-                message = f"Could not find version {version} of model {model}"
-        raise ServingError(Code.NOT_FOUND, message)
-
-    def all_versions(self) -> list[Version]:
-        """Every version of every model that is known."""
-        with self._lock:
-            return [version for known in self._models.values() for version in known.values()]
-
-    def available(self) -> list[Version]:
-        """The versions that answer requests."""
-        return [version for version in self.all_versions() if version.state is State.AVAILABLE]
-
-    def labels(self) -> dict[str, dict[str, int]]:
-        """Model name → label → version."""
-        with self._lock:
-            return {name: dict(assigned) for name, assigned in self._labels.items()}
-
-    def model_names(self) -> list[str]:
-        """The models that are wanted now, by name."""
-        with self._lock:
-            return sorted(self._aspired)
-
     # === What is wanted ===
 
     def reconcile_all(self) -> None:
@@ -167,20 +108,6 @@ class Manager:
             self.aspire(name, {})
             with self._lock:
                 del self._aspired[name]
-
-    def _check_labels(self, labels: Mapping[str, Mapping[str, int]], unavailable: bool) -> None:
-        for model, assigned in labels.items():
-            for label, number in assigned.items():
-                version = self._models.get(model, {}).get(number)
-                if version is not None and version.state is State.AVAILABLE:
-                    continue
-                before = self._labels.get(model, {}).get(label, number)
-                if not unavailable or before != number:
-                    raise ServingError(
-                        Code.FAILED_PRECONDITION,
-                        f"Request to assign label to version {number} of model {model}, which is "
-                        "not currently available for inference",
-                    )
 
     def aspire(self, model: str, versions: Mapping[int, Path]) -> None:
         """Serve exactly these versions of `model`: load what is missing, then unload the rest."""
@@ -331,60 +258,6 @@ class Manager:
             log.debug("Not started after the stop: %s", version)
 
     # === Start and stop ===
-
-    def waiting_for(self) -> list[str]:
-        """The wanted models that have no available version."""
-        with self._lock:
-            return sorted(name for name in self._aspired if not self._available(name))
-
-    def undecided(self, *, patient: bool = True) -> list[str]:
-        """Wanted models that may yet get their first available version.
-
-        Args:
-            patient: whether to wait for a folder to appear and for failed loads to be tried again.
-        """
-        with self._lock:
-            return [
-                name
-                for name, aspired in self._aspired.items()
-                if not self._available(name)
-                and (patient if not aspired else not self._failed_all(name, patient))
-            ]
-
-    def failures(self) -> list[Version]:
-        """Versions that were given up, of models that have no available one."""
-        with self._lock:
-            return [
-                version
-                for name in self._aspired
-                if not self._available(name)
-                for version in self._models.get(name, {}).values()
-                if version.state is State.END and version.error is not None
-            ]
-
-    def unavailable(self) -> str:
-        """What TensorFlow Serving says of the models that could not be loaded; empty for none."""
-        failed = self.failures()
-        if not failed:
-            return ""
-        reasons = "".join(
-            f"{{{version} due to error: {version.code.name}: {version.message}}}, "
-            for version in failed
-        )
-        return f"{len(failed)} servable(s) did not become available: {{{reasons}}}"
-
-    def _available(self, model: str) -> bool:
-        versions = self._models.get(model, {}).values()
-        return any(version.state is State.AVAILABLE for version in versions)
-
-    def _failed_all(self, model: str, for_good: bool) -> bool:
-        known = self._models.get(model, {})
-        return all(
-            number in known
-            and known[number].error is not None
-            and (known[number].state is State.END or not for_good)
-            for number in self._aspired[model]
-        )
 
     def stop(self) -> None:
         """Close every session. Requests must have ended before."""
