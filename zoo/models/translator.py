@@ -29,13 +29,20 @@ SOURCE = "Vaswani et al. 2017, table 3"
 @register(
     recipe=Recipe(
         dataset="ui_strings_en_es",
-        epochs=12,
-        batch_size=64,
+        epochs=18,
+        batch_size=32,
         learning_rate=2e-3,
         schedule="inverse_sqrt",
-        warmup_epochs=2,
+        warmup_epochs=1,
         label_smoothing=0.1,
-        optimizer_options={"beta_2": 0.98, "epsilon": 1e-9},
+        # The average of the weights over about the last 500 steps stands for the paper's average of
+        # the last checkpoints (section 6.1).
+        optimizer_options={
+            "beta_2": 0.98,
+            "epsilon": 1e-9,
+            "use_ema": True,
+            "ema_momentum": 0.998,
+        },
     ),
     sizes={
         "transformer_base": Size(
