@@ -14,7 +14,8 @@ from zoo.errors import UnknownName
 
 ROOT = Path(__file__).parents[3]
 EMBEDDED = [
-    *("mnist", "digits", "breast_cancer", "diabetes", "japanese_vowels", "italy_power_demand"),
+    *("mnist", "mnist_0_4", "mnist_5_9"),
+    *("digits", "breast_cancer", "diabetes", "japanese_vowels", "italy_power_demand"),
     *("reuters_r8", "reuters_r52"),
     *("reuters_lm", "reuters_mlm", "ui_strings_en"),
     *("ui_strings_en_es", "ui_strings_en_de", "ui_strings_en_zh_hans"),

@@ -13,6 +13,7 @@ from zoo.errors import DataError
 
 EXPECTED = {
     "mnist": {"input_shape": (28, 28, 1), "num_classes": 10},
+    "mnist_5_9": {"input_shape": (28, 28, 1), "num_classes": 5},
     "digits": {"input_shape": (64,), "num_classes": 10},
     "breast_cancer": {"input_shape": (30,)},
     "diabetes": {"input_shape": (10,), "num_outputs": 1},
