@@ -57,8 +57,8 @@ class Call:
         """
         now = time.perf_counter()
         total = self.started + timeout + GRACE_SECONDS - now
-        since = now if self.run_started is None else self.run_started
-        return min(total, since + timeout - now)
+        since = self.run_started  # read once: the model's thread changes it
+        return min(total, timeout if since is None else since + timeout - now)
 
     def run(self, work: Callable[[], Outputs]) -> Outputs:
         """A run of the model on this thread, timed."""
