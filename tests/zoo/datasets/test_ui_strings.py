@@ -18,7 +18,7 @@ from zoo.datasets.base import SPLITS, Dataset
 from zoo.datasets.cache import Cache
 from zoo.errors import DataError
 
-NAMES = datasets.list_datasets("ui_strings*")
+NAMES = datasets.list_datasets("ui_strings_en_*")
 
 
 load = functools.cache(datasets.load)
