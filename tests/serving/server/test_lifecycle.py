@@ -20,6 +20,8 @@ import grpc
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from serving import tensor_proto
 from serving.client import RestClient, messages
@@ -253,8 +255,17 @@ def test_a_label_does_not_move_to_a_version_that_is_not_there(server: Reloadable
     )
 
 
+@settings(max_examples=200)
+@given(data=st.binary(max_size=64))
+def test_reloads_that_are_no_message(server: Reloadable, data: bytes) -> None:
+    with grpc.insecure_channel(f"localhost:{server.running.grpc_port}") as channel:
+        future = channel.unary_unary(RELOAD).future(data, timeout=30)
+        assert future.code().name in ("INVALID_ARGUMENT", "OK"), future.details()
+
+
 def test_a_stop_under_load_finishes_every_batch(server: Reloadable) -> None:
     """The last test of this server."""
+    server.reload(server.model("scale"))
     with load(server.running, "scale", clients=3) as seen:
         seen.wait_for(1.0)
         os.kill(server.running.process.pid, signal.SIGTERM)
