@@ -25,9 +25,9 @@ STDDEV, WIDTH = 0.02, 768  # of every matrix at the start, and of the model that
     recipe=Recipe(
         dataset="reuters_lm",
         epochs=12,
-        batch_size=8,
+        batch_size=4,
         optimizer="adamw",
-        learning_rate=6e-3,
+        learning_rate=4e-3,
         schedule="cosine",
         warmup_epochs=0.1,
         optimizer_options={"weight_decay": 0.1, "beta_2": 0.98},
@@ -94,7 +94,7 @@ def causal_lm(
     if width % num_heads:
         raise ShapeError(f"The {num_heads} attention heads do not divide the width {width}.")
     layers = layers_for(keras)
-    stddev = STDDEV * (WIDTH / width) ** 0.5  # a narrow model with the published one learns slowly
+    stddev = STDDEV * WIDTH / width  # a narrow model with the published one learns slowly
 
     # === Tokens and positions ===
     tokens = keras.Input((None,), dtype="int32", name="tokens")
