@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from zoo.cli import ask, browse, demo, explain, publish, serve, train
+from zoo.cli import ask, browse, data, demo, explain, publish, serve, train
 from zoo.errors import ZooError
 
 app = typer.Typer(
@@ -32,6 +32,7 @@ for verb, function in (
     ("list", browse.list_models),
     ("show", browse.show),
     ("datasets", browse.list_datasets),
+    ("data", data.data),
     ("train", train.train),
     ("export", publish.export),
     ("config", publish.config),
