@@ -146,11 +146,11 @@ def gru(
 @register(
     recipe=Recipe(
         dataset="reuters_r8",
-        epochs=8,
+        epochs=10,
         batch_size=32,
         learning_rate=2e-3,
         schedule="cosine",
-        arguments={"dropout": 0.3},
+        arguments={"dropout": 0.5},
     )
 )
 def bidirectional_lstm(
