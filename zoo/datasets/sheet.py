@@ -31,9 +31,13 @@ def sheet(data: Dataset, split: str = "train", seed: int = 0) -> bytes:
     else:
         made = _table(data, split, _rows(data, split, 24, seed))
     made.suptitle(f"{data.name}, {split}: {len(data.split(split)):,} examples")
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        return png(made)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        drawn = png(made)
+        if any("missing from" in str(warning.message) for warning in said):
+            made.supxlabel("boxes: letters that no font of this machine has", fontsize=8)
+            drawn = png(made)
+    return drawn
 
 
 def _rows(data: Dataset, split: str, count: int, seed: int) -> list[int]:
@@ -94,12 +98,13 @@ def _table(data: Dataset, split: str, rows: list[int]) -> Any:
 
 def _texts(data: Dataset, split: str, rows: list[int]) -> Any:
     labels = data.task.predicts_classes
-    width = 100 if labels else 60
+    width, families = 125 if labels else 80, _fonts()
     cells = []
     for row in rows:
-        text = _short(str(data.raw(split, row)), 2 * width if labels else 3 * width)
-        answer = _short(_label(data, split, row) if labels else str(data.label(split, row)), 180)
-        cells.append((_wrapped(text, width), _wrapped(answer, 22 if labels else 60)))
+        text = _short(str(data.raw(split, row)), 2 * width - 10)
+        answer = _label(data, split, row) if labels else str(data.label(split, row))
+        answer = _short(answer, 2 * width)
+        cells.append((_wrapped(text, width), _wrapped(answer, 22 if labels else 80)))
     lines = sum(max(left.count("\n"), right.count("\n")) + 2 for left, right in cells)
     made, ((axis,),) = figure(1, (11, 0.17 * lines + 0.6))
     axis.axis("off")
@@ -107,11 +112,18 @@ def _texts(data: Dataset, split: str, rows: list[int]) -> Any:
     axis.set_xlim(0, 1)
     place = 0.5
     for left, right in cells:
-        options = {"va": "top", "fontsize": 8, "family": list(FONTS), "parse_math": False}
+        options = {"va": "top", "fontsize": 8, "family": families, "parse_math": False}
         axis.text(0, place, left, **options)
-        axis.text(0.82 if labels else 0.52, place, right, weight="bold", **options)
+        axis.text(0.85 if labels else 0.52, place, right, weight="bold", **options)
         place += max(left.count("\n"), right.count("\n")) + 2
     return made
+
+
+def _fonts() -> list[str]:
+    from matplotlib.font_manager import get_font_names
+
+    there = set(get_font_names())
+    return [name for name in FONTS if name in there]
 
 
 def _label(data: Dataset, split: str, row: int) -> str:
