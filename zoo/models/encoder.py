@@ -169,6 +169,7 @@ def transformer_encoder(
                 dropout=dropout,
                 activation="gelu",
                 epsilon=EPSILON,
+                stddev=width**-0.5,
                 name="block" if shared_layers else f"block_{number}",
                 keras=keras,
             )

@@ -106,11 +106,16 @@ def make_encoder_block(
     name: str,
     activation: str = "relu",
     epsilon: float = EPSILON,
+    stddev: float | None = None,
     keras: ModuleType = keras,
 ) -> Callable[[Any, Any], Any]:
     """Self-attention and a feed-forward layer, each with residual and layer normalisation.
 
     Attention(Q, K, V) = softmax(Q Kᵀ / √d_k) V in every head; x ← norm(x + sublayer(x)).
+
+    Args:
+        stddev: of the attention kernels' normal distribution at the start; None is Keras's own,
+            which takes the heads for a part of a far larger matrix and begins near even attention.
 
     Returns:
         A function of x, float `(batch, steps, width)`, and keep, bool `(batch, steps)`, False for
@@ -119,8 +124,13 @@ def make_encoder_block(
     Vaswani et al., 2017, section 3.1.
     """
     layers = keras.layers
+    kernel = "glorot_uniform" if stddev is None else keras.initializers.RandomNormal(stddev=stddev)
     attention = layers.MultiHeadAttention(
-        num_heads, width // num_heads, dropout=dropout, name=f"{name}_attention"
+        num_heads,
+        width // num_heads,
+        dropout=dropout,
+        kernel_initializer=kernel,
+        name=f"{name}_attention",
     )
     attention_dropout = layers.Dropout(dropout, name=f"{name}_attention_dropout")
     attention_residual = layers.Add(name=f"{name}_attention_residual")
