@@ -184,8 +184,8 @@ def transformer_encoder(
 
 def _pooler(x: Any, keras: ModuleType) -> dict[str, Any]:
     sequence = keras.layers.Activation("linear", dtype="float32", name="sequence")(x)
-    pooled = keras.layers.Dense(x.shape[-1], activation="tanh", name="pooled")(x[:, 0])
-    return {"sequence": sequence, "pooled": pooled}
+    dense = keras.layers.Dense(x.shape[-1], activation="tanh", dtype="float32", name="pooled")
+    return {"sequence": sequence, "pooled": dense(sequence[:, 0])}
 
 
 def _decoder(x: Any, embedding: Any, keras: ModuleType) -> Any:
