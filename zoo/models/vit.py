@@ -38,9 +38,9 @@ def _size(width: int, num_blocks: int, patch_size: int, parameters: int) -> Size
 @register(
     recipe=Recipe(
         dataset="mnist",
-        epochs=13,
-        batch_size=64,
-        learning_rate=1.5e-3,
+        epochs=14,
+        batch_size=128,
+        learning_rate=2e-3,
         schedule="cosine",
         warmup_epochs=1,
         augment="shift",
