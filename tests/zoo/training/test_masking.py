@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from benchmarks.baselines.unigram import accuracy
 from zoo.datasets import Dataset, NoPreprocessing, Split, Task
 from zoo.datasets.masking import mask_tokens
+from zoo.recipe import Recipe
+from zoo.training import train
 from zoo.training.masking import masking
 from zoo.training.pipeline import training_batches
 
@@ -92,3 +97,34 @@ def test_every_epoch_draws_other_masks_and_a_resumed_one_the_same() -> None:
     for x, y in batches:
         assert (y.numpy() != 0).any()
         assert set(x) == {"tokens", "segments"}
+
+
+@pytest.mark.slow
+def test_an_encoder_learns_to_fill_gaps(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Tokens count upwards, so that a neighbour tells what a mask hides."""
+    symbols, length = 12, 16
+    size = FIRST + symbols
+    begins = np.random.default_rng(0).integers(0, symbols, 1_280)
+    ids = (FIRST + (begins[:, None] + np.arange(length)) % symbols).astype("int32")
+    ids[:, 0] = START
+    segments = np.zeros_like(ids)
+    shown, asked = mask_tokens(ids[1_024:], tf.constant([0, 0], tf.int64), size)
+    held = Split({"tokens": shown.numpy(), "segments": segments[1_024:]}, asked.numpy())
+    counting = Dataset(
+        "counting",
+        Task("masked_language_model"),
+        train=Split({"tokens": ids[:1_024], "segments": segments[:1_024]}, ids[:1_024]),
+        validation=held,
+        test=held,
+        preprocessing=NoPreprocessing(()),
+        licence="",
+        source="",
+        model_arguments={"vocabulary_size": size, "max_length": length},
+    )
+    monkeypatch.setattr("zoo.training.fit.datasets.load", lambda name: counting)
+    recipe = Recipe("counting", epochs=20, batch_size=64, learning_rate=5e-3, schedule="cosine")
+    arguments = {"width": 32, "num_blocks": 1, "feed_forward": 64, "dropout": 0.0}
+    run = train("transformer_encoder", recipe=recipe, arguments=arguments, runs=tmp_path)
+    found = run.metrics()["test"]
+    assert found["accuracy"] > 0.7 > 5 * accuracy(counting)
+    assert found["tokens"] == (held.y != 0).sum()
