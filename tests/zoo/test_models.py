@@ -309,7 +309,8 @@ def test_padding_changes_nothing(name: str) -> None:
     x = examples(model)
     together = model.predict(x, verbose=0)
     alone = model.predict(first_rows(x, slice(3, None)), verbose=0)
-    np.testing.assert_allclose(together[3:], alone, atol=1e-6, rtol=1e-5)
+    scale = max(1, np.abs(alone).max())  # logits are larger than probabilities
+    np.testing.assert_allclose(together[3:], alone, atol=2e-6 * scale)
 
 
 @pytest.mark.slow
