@@ -35,7 +35,7 @@ def size(folder: Path) -> int:
 )
 def test_serving_default_answers_as_the_model(request, tmp_path, model, data):
     model, data = request.getfixturevalue(model), request.getfixturevalue(data)
-    version = export.export(model, tmp_path, model.name, dataset=data)
+    version = export.export(model, tmp_path, model.name, dataset=data, explain=False)
     assert version == tmp_path / model.name / "1"
     export.verify(version)
     serve = export.load(version)["serving_default"]

@@ -64,7 +64,9 @@ def test_requests_are_validation_examples(tmp_path, images, image_model, series,
     assert batches["predict_bytes"]["image_bytes"].tolist() == [
         images.raw("validation", row) for row in rows
     ]
-    version = export.export(series_model, tmp_path, "s", dataset=series, warmup_batch_sizes=[6])
+    version = export.export(
+        series_model, tmp_path, "s", dataset=series, warmup_batch_sizes=[6], explain=False
+    )
     features = dict(warmup.read(version))["predict_raw"]["features"]
     longest = max(len(series.raw("validation", row)) for row in range(6))
     assert features.shape == (6, longest, 2)
