@@ -66,7 +66,7 @@ SIZES = {
 
 @register(
     recipe=Recipe(
-        dataset="reuters_mlm", epochs=3, batch_size=16, schedule="linear", warmup_epochs=0.3
+        dataset="reuters_mlm", epochs=4, batch_size=16, schedule="linear", warmup_epochs=0.3
     ),
     sizes=SIZES,
 )

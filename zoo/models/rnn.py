@@ -150,6 +150,7 @@ def gru(
         batch_size=32,
         learning_rate=2e-3,
         schedule="cosine",
+        label_smoothing=0.1,
         arguments={"dropout": 0.5},
     )
 )
