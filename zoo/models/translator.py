@@ -29,7 +29,7 @@ SOURCE = "Vaswani et al. 2017, table 3"
 @register(
     recipe=Recipe(
         dataset="ui_strings_en_es",
-        epochs=18,
+        epochs=25,
         batch_size=32,
         learning_rate=2e-3,
         schedule="inverse_sqrt",
@@ -43,6 +43,8 @@ SOURCE = "Vaswani et al. 2017, table 3"
             "use_ema": True,
             "ema_momentum": 0.998,
         },
+        # An epoch costs a third less than with two blocks a side, so more of them fit into minutes.
+        arguments={"num_encoder_blocks": 1, "num_decoder_blocks": 1},
     ),
     sizes={
         "transformer_base": Size(
