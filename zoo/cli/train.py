@@ -66,9 +66,7 @@ def train(
     ] = None,
     freeze: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(
-            metavar="PATTERN", help="Layers of --from to keep, as in 'conv*'."
-        ),
+        typer.Option(metavar="PATTERN", help="Layers of --from to keep, as in 'conv*'."),
     ] = None,
     limit: Annotated[Whole, typer.Option(min=1, help="Train on so many examples only.")] = None,
     runs: Annotated[Path, typer.Option(help="Folder of the run folders.")] = Path("runs"),
