@@ -13,6 +13,7 @@ from zoo.datasets.splits import stratified
 from zoo.errors import DataError, InvalidOption
 
 SPLITS = ("train", "validation", "test")
+UNSPACED = ("ja", "th", "zh")
 TOKEN_TASKS = ("language_model", "masked_language_model", "translation")
 
 
@@ -75,6 +76,11 @@ class Task:
     def predicts_classes(self) -> bool:
         """One class an example, of two or more."""
         return self.kind in ("classification", "binary")
+
+    @property
+    def spaced(self) -> bool:
+        """Whether the language of the translations has spaces between sentences."""
+        return not self.languages or self.languages[-1].split("-")[0] not in UNSPACED
 
     @property
     def predicts_tokens(self) -> bool:

@@ -19,6 +19,7 @@ import numpy as np
 from zoo.datasets.base import SPLITS, Dataset, DatasetInfo, Split, Task
 from zoo.datasets.cache import Cache
 from zoo.datasets.preprocessing import SubwordPreprocessing
+from zoo.datasets.sentences import split_pair
 from zoo.datasets.subwords import learn_pieces
 from zoo.datasets.wheels import Wheel
 from zoo.errors import DataError
@@ -70,8 +71,10 @@ def load_en_zh_hans(info: DatasetInfo, cache: Cache) -> Dataset:
 def _load(info: DatasetInfo, cache: Cache, language: Language) -> Dataset:
     """Token ids of both sides; `raw` is the English string and `label` its translation.
 
-    Strings of more than `LONGEST_TRAINING` tokens on either side are left out of train and
-    validation. The test split has all: its references are whole, its ids end at `MAX_LENGTH`.
+    Training has sentences, see sentences.py, wherever both sides have as many; the other splits
+    keep their strings whole. Strings of more than `LONGEST_TRAINING` tokens on either side are
+    left out of train and validation. The test split has all: its references are whole, its ids
+    end at `MAX_LENGTH`.
     """
     prepared = _prepared(cache, info.name, language)
     pieces = tuple(bytes.fromhex(piece) for piece in prepared["pieces"])
@@ -80,6 +83,8 @@ def _load(info: DatasetInfo, cache: Cache, language: Language) -> Dataset:
     splits, sources, targets = {}, {}, {}
     for name in SPLITS:
         pairs = prepared[name]
+        if name == "train":
+            pairs = _sentences(pairs)
         source, target = (encode([pair[side] for pair in pairs]) for side in (0, 1))
         if name != "test":
             short = np.flatnonzero(~(_too_long(source) | _too_long(target)))
@@ -101,6 +106,16 @@ def _load(info: DatasetInfo, cache: Cache, language: Language) -> Dataset:
         originals=sources,
         references=targets,
     )
+
+
+def _sentences(pairs: Sequence[Pair]) -> list[Pair]:
+    """Different pairs of sentences; those that would be in another split by themselves go out."""
+    parts = dict.fromkeys(part for pair in pairs for part in split_pair(*pair))
+    return [
+        (source, target)
+        for source, target in parts
+        if _usable(source, target) and split_of(source) == "train"
+    ]
 
 
 def translation_split(source: np.ndarray, target: np.ndarray) -> Split:
@@ -219,11 +234,11 @@ def join(english: Strings, other: Strings) -> list[Pair]:
     pairs = dict.fromkeys(
         (english[key], other[key]) for key in sorted(english.keys() & other.keys())
     )
-    return [
-        (source, target)
-        for source, target in pairs
-        if source != target and target and normalised(source)
-    ]
+    return [pair for pair in pairs if _usable(*pair)]
+
+
+def _usable(source: str, target: str) -> bool:
+    return bool(source != target and target and normalised(source))
 
 
 def normalised(source: str) -> str:

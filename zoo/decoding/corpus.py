@@ -35,10 +35,11 @@ def translate(
         beam: sequences kept at every step; 1 is greedy search.
     """
     steps, tokenizer = TranslatorSteps(model), dataset.preprocessing.prepare()
+    spaced = dataset.task.spaced
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string)], autograph=False)
     def graph(text: tf.Tensor) -> tf.Tensor:
-        return translation(steps, tokenizer, text, beam)[0]
+        return translation(steps, tokenizer, text, beam, spaced)[0]
 
     raw = np.array([text.encode() for text in texts], object)
     order = np.argsort([len(text) for text in raw], kind="stable")

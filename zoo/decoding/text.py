@@ -6,6 +6,7 @@ from typing import Protocol
 
 import tensorflow as tf
 
+from zoo.datasets.sentences import ENDS, MARK, SPACE
 from zoo.decoding.beam import beam_search, length_penalty
 from zoo.decoding.search import END, PADDING, START, greedy, sample
 from zoo.decoding.steps import CausalSteps, TranslatorSteps
@@ -24,23 +25,54 @@ class Tokenizer(Protocol):
 
 
 def translation(
-    steps: TranslatorSteps, tokenizer: Tokenizer, text: tf.Tensor, beam: int = 1
+    steps: TranslatorSteps,
+    tokenizer: Tokenizer,
+    text: tf.Tensor,
+    beam: int = 1,
+    spaced: bool = True,
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Translations, and how sure the model is of them.
+    """Translations, sentence by sentence, and how sure the model is of them.
 
-    A text of nothing but white space has the empty string as translation, with score 0. Of a text
-    longer than the model's positions, the tokens that fit are translated.
+    A text of nothing but white space has the empty string as translation, with score 0. Of a
+    sentence longer than the model's positions, the tokens that fit are translated. Lines stay
+    lines.
 
     Args:
         steps: the model.
         tokenizer: of both languages.
         text: string `(batch,)`.
         beam: sequences kept at every step; 1 is greedy search.
+        spaced: whether the language of the translation has spaces between sentences.
 
     Returns:
         string `(batch,)`, valid UTF-8, and float32 `(batch,)`: the log-probability of the tokens
         over `length_penalty` of their number, which is what beam search maximises.
     """
+    parts = sentences(text)
+    bare = tf.strings.regex_replace(parts.flat_values, f"{SPACE}+$", "")
+    begins, ends = tf.strings.length(bare), tf.strings.length(parts.flat_values)
+    gaps = tf.strings.substr(parts.flat_values, begins, ends - begins)
+    if not spaced:
+        gaps = tf.strings.regex_replace(gaps, r"[ \t]+", "")
+    found, scores, lengths = _translated(steps, tokenizer, tf.strings.strip(bare), beam)
+    whole = tf.strings.reduce_join(parts.with_flat_values(found + gaps), axis=1)
+    scores, lengths = (
+        tf.reduce_sum(parts.with_flat_values(part), axis=1)
+        for part in (scores, tf.cast(lengths, tf.float32))
+    )
+    return tf.strings.strip(whole), scores / length_penalty(lengths)
+
+
+def sentences(text: tf.Tensor) -> tf.RaggedTensor:
+    """string `(batch,)` → ragged string `(batch, sentences)`, as `split_sentences` cuts."""
+    text = tf.strings.regex_replace(text, MARK, " ")
+    return tf.strings.split(tf.strings.regex_replace(text, ENDS, rf"\1{MARK}"), MARK)
+
+
+def _translated(
+    steps: TranslatorSteps, tokenizer: Tokenizer, text: tf.Tensor, beam: int
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Translation, log-probability and number of tokens of each sentence."""
     source = tokenizer(text)[:, : steps.max_length]
     words = tf.strings.length(tf.strings.strip(text)) > 0
     batch = tf.shape(source)[:1]
@@ -50,8 +82,7 @@ def translation(
     state = steps.start(source, _largest(limits))
     given = (state, tf.fill(batch, START), tf.fill(batch, 0), limits)
     found = greedy(steps, *given) if beam == 1 else beam_search(steps, *given, beam=beam)
-    scores = tf.where(words, found.scores / length_penalty(found.lengths), 0.0)
-    return _text(tokenizer, found.tokens), scores
+    return _text(tokenizer, found.tokens), tf.where(words, found.scores, 0.0), found.lengths
 
 
 def continuation(

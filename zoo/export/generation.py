@@ -45,7 +45,8 @@ def signature(
     """
     _check(model, dataset, decoding)
     if dataset.task.kind == "translation":
-        return "predict_text", _predict_text(TranslatorSteps(model), tokenizer, decoding)
+        steps = TranslatorSteps(model)
+        return "predict_text", _predict_text(steps, tokenizer, decoding, dataset.task.spaced)
     return GENERATE, _generate_text(CausalSteps(model), tokenizer, decoding)
 
 
@@ -57,10 +58,12 @@ def describe(dataset: Dataset, decoding: Decoding) -> dict[str, Any]:
     return {"search": "sampling", "new_tokens": decoding.new_tokens}
 
 
-def _predict_text(steps: TranslatorSteps, tokenizer: tf.Module, decoding: Decoding) -> Any:
+def _predict_text(
+    steps: TranslatorSteps, tokenizer: tf.Module, decoding: Decoding, spaced: bool
+) -> Any:
     def predict_text(**given: tf.Tensor) -> Mapping[str, tf.Tensor]:
         text = tf.ensure_shape(given["text"], (None,))
-        found, scores = translation(steps, tokenizer, text, decoding.beam)
+        found, scores = translation(steps, tokenizer, text, decoding.beam, spaced)
         return {"translation": found, "scores": scores}
 
     return tf.function(predict_text, autograph=False).get_concrete_function(

@@ -188,3 +188,15 @@ def test_what_does_not_fit_is_one_sentence(
             export.export(model, tmp_path, "m", dataset=data, decoding=decoding)
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "m").exists()
+
+
+def test_a_text_is_translated_sentence_by_sentence(predict_text) -> None:
+    """Lines and spaces between sentences stay; the score counts all of their tokens."""
+    parts = ["Turn on the light.", "Open the door!"]
+    alone = [text.decode() for text in predict_text(text=parts)["translation"]]
+    found = predict_text(text=["Turn on the light. Open the door!", "\n".join(parts)])
+    spaced, lined = (text.decode() for text in found["translation"])
+    assert spaced == " ".join(alone).strip()
+    assert lined == "\n".join(alone).strip()
+    assert found["scores"][0] == found["scores"][1]
+    assert found["scores"][0] < 0

@@ -96,7 +96,7 @@ def test_the_nearest_string_gives_its_translation():
 
 @pytest.mark.slow
 def test_the_baseline_of_english_to_spanish():
-    """About 33 BLEU: what a translator is measured against."""
+    """What a translator is measured against."""
     found = nearest_neighbour.score(datasets.load("ui_strings_en_es"))
-    assert found["bleu"] == pytest.approx(33.8, abs=0.5)
-    assert found["chrf"] == pytest.approx(51.0, abs=0.5)
+    assert found["bleu"] == pytest.approx(35.0, abs=0.5)
+    assert found["chrf"] == pytest.approx(53.2, abs=0.5)
