@@ -39,6 +39,7 @@ def page() -> str:
         "",
         *sizes(),
     ]
+    parts += ["", *transfer()]
     for name in zoo.list_models():
         found = [row for row in results["rows"] if row["model"] == name]
         parts += ["", *section(name, rows[name], found)]
@@ -56,6 +57,25 @@ def sizes() -> list[str]:
     for name in zoo.list_models():
         for size, entry in zoo.get(name).sizes.items():
             lines.append(f"| `{name}` | `{size}` | {entry.parameters:,} | {entry.source} |")
+    return lines
+
+
+def transfer() -> list[str]:
+    """Whether pre-training helps where labels are few."""
+    kept = record.read("transfer")
+    lines = [
+        "## Transfer learning",
+        "",
+        f"`cnn` on {kept['rows'][0]['images']} images of `{kept['target']}`, pre-trained on "
+        f"`{kept['source']}`: test accuracy, {kept['rows'][0]['epochs']} epochs, seeds "
+        f"{kept['rows'][0]['seeds']}. `python -m benchmarks.transfer` measures it.",
+        "",
+        "| way | mean | lowest | highest |",
+        "|---|---|---|---|",
+    ]
+    for row in kept["rows"]:
+        figures = (f"{row[key]:.4f}" for key in ("mean", "lowest", "highest"))
+        lines.append(f"| {row['way']} | {' | '.join(figures)} |")
     return lines
 
 
