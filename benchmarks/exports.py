@@ -71,7 +71,7 @@ def measure(name: str) -> dict[str, Any]:
 
 def _milliseconds(version: Path, model: keras.Model, data: datasets.Dataset, size: int) -> float:
     """Median time of a call of `serving_default`."""
-    from serving.server import servable
+    from serving.server import session
 
     inputs = data.validation.inputs(np.arange(size))
     if not isinstance(inputs, dict):
@@ -81,7 +81,7 @@ def _milliseconds(version: Path, model: keras.Model, data: datasets.Dataset, siz
             inputs[tensor.name] = _without_padding(inputs[tensor.name])
     # One thread runs a whole call: what the server does, too.
     config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=-1)
-    loaded = servable.load(version, session_config=config)
+    loaded = session.load(version, session_config=config)
     signature, seconds = loaded.signatures["serving_default"], []
     try:
         for _ in range(3):
