@@ -15,6 +15,7 @@ import gzip
 import statistics
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,9 +77,8 @@ def _milliseconds(version: Path, model: keras.Model, data: datasets.Dataset, siz
     inputs = data.validation.inputs(np.arange(size) % len(data.validation))
     if not isinstance(inputs, dict):
         inputs = {model.inputs[0].name: inputs}
-    for tensor in model.inputs:
-        if tensor.shape[1:] == (None,):
-            inputs[tensor.name] = _without_padding(inputs[tensor.name])
+    if model.inputs[0].shape[1:] == (None,):
+        inputs = _without_padding(inputs)
     # One thread runs a whole call: what the server does, too.
     config = tf.compat.v1.ConfigProto(inter_op_parallelism_threads=-1)
     loaded = session.load(version, session_config=config)
@@ -96,9 +96,15 @@ def _milliseconds(version: Path, model: keras.Model, data: datasets.Dataset, siz
     return round(statistics.median(seconds) * 1000, 3)
 
 
-def _without_padding(tokens: np.ndarray) -> np.ndarray:
-    """int `(batch, steps)` without the steps that are padding for all of them."""
-    return tokens[:, : np.flatnonzero(tokens.any(axis=0)).max() + 1]
+def _without_padding(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Token ids `(batch, steps)` without the steps that are padding for all of them.
+
+    Segments of zeros alone have as many as the longest.
+    """
+    used = {name: np.flatnonzero(array.any(axis=0)) for name, array in inputs.items()}
+    steps = {name: found.max() + 1 for name, found in used.items() if len(found)}
+    longest = max(steps.values())
+    return {name: array[:, : steps.get(name, longest)] for name, array in inputs.items()}
 
 
 if __name__ == "__main__":
