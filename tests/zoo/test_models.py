@@ -242,6 +242,7 @@ def test_keras_file_round_trip(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("changed", [False, True], ids=["defaults", "changed"])
 def test_tf_keras_twin_gives_equal_outputs(name: str, changed: bool) -> None:
     arguments = TABLE[name][1] if changed else SMALL.get(name, {})
+    tf_keras.utils.set_random_seed(0)
     model = zoo.build(name, **arguments)
     twin = zoo.build(name, keras=tf_keras, **arguments)
     assert isinstance(twin, tf_keras.Model)
@@ -249,15 +250,15 @@ def test_tf_keras_twin_gives_equal_outputs(name: str, changed: bool) -> None:
     # keep outputs that differ and no variance is negative.
     rng = np.random.default_rng(1)
     weights = [
-        (w + 0.2 * (w.std() or 1.0) * rng.uniform(-1, 1, w.shape)).astype(w.dtype)
+        (w + 0.1 * (w.std() or 1.0) * rng.uniform(-1, 1, w.shape)).astype(w.dtype)
         for w in twin.get_weights()
     ]
     model.set_weights(weights)
     twin.set_weights(weights)
     x = examples(model)
-    np.testing.assert_allclose(
-        model.predict(x, verbose=0), twin.predict(x, verbose=0), atol=1e-5, rtol=0
-    )
+    outputs = model.predict(x, verbose=0)
+    scale = max(1.0, abs(outputs).max())  # logits have no bound
+    np.testing.assert_allclose(outputs, twin.predict(x, verbose=0), atol=1e-5 * scale, rtol=0)
 
 
 @every_model

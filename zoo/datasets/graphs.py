@@ -143,6 +143,10 @@ class StandardizationGraph(tf.Module):
 
     def _padded(self, x: tf.Tensor) -> tf.Tensor:
         steps, given = self._preprocessing.steps, tf.shape(x)[1]
-        tf.debugging.assert_less_equal(given, steps, f"a sequence has more than {steps} steps")
-        x = tf.pad(x, [[0, 0], [0, tf.maximum(steps - given, 0)], [0, 0]])
+        few = tf.debugging.assert_less_equal(
+            given, steps, f"a sequence has more than {steps} steps"
+        )
+        # In a graph the check of the shape below could come first, and say less.
+        with tf.control_dependencies([few] if few is not None else []):
+            x = tf.pad(x, [[0, 0], [0, tf.maximum(steps - given, 0)], [0, 0]])
         return tf.ensure_shape(x, (None, steps, len(self._preprocessing.mean)))

@@ -86,7 +86,7 @@ class TokenLoss(keras.metrics.Mean):
 
     def update_state(self, targets, logits, sample_weight=None):
         losses = token_losses(targets, logits)
-        super().update_state(losses, _counted(targets, losses.dtype))
+        super().update_state(*_flat(losses, _counted(targets, losses.dtype)))
 
 
 @keras.saving.register_keras_serializable(package="zoo")
@@ -99,12 +99,17 @@ class TokenAccuracy(keras.metrics.Mean):
     def update_state(self, targets, logits, sample_weight=None):
         found = ops.argmax(logits, axis=-1)
         right = ops.cast(ops.equal(ops.cast(targets, found.dtype), found), "float32")
-        super().update_state(right, _counted(targets, "float32"))
+        super().update_state(*_flat(right, _counted(targets, "float32")))
 
 
 def token_losses(targets, logits):
     """-log p of every target: float `(batch, steps)`, without regard to padding."""
     return ops.sparse_categorical_crossentropy(targets, logits, from_logits=True)
+
+
+def _flat(values, weights):
+    """In one axis: Keras's Mean would first take means over steps, and batches differ in those."""
+    return ops.reshape(values, (-1,)), ops.reshape(weights, (-1,))
 
 
 def _counted(targets, dtype):
