@@ -8,6 +8,7 @@ page of several processes is the page of their sum.
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +20,7 @@ MAX_CELLS = 10_000  # a client chooses the names it asks for: they must not fill
 _OTHER = "(other)"
 
 
-class Metric:
+class Metric(ABC):
     """One name with its label names. Recording is safe from any thread."""
 
     kind = ""
@@ -29,17 +30,17 @@ class Metric:
         self._lock = threading.Lock()
         self._cells: State = {}
 
+    @abstractmethod
     def state(self) -> State:
         """A copy of every cell."""
-        raise NotImplementedError
 
+    @abstractmethod
     def add_state(self, state: Mapping[Labels, Any]) -> None:
         """Add another process's state to this one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def lines(self) -> list[str]:
         """The samples of every cell, as text."""
-        raise NotImplementedError
 
     def _key(self, labels: Labels) -> Labels:
         if labels in self._cells or len(self._cells) < MAX_CELLS:

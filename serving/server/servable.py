@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -46,7 +47,7 @@ class Signature:
     compiled: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
 
-class Servable:
+class Servable(ABC):
     """One loaded version of one model. `run` may be called from many threads at once.
 
     `name` is its model's, `batching` how its requests are merged: None for not at all.
@@ -66,9 +67,12 @@ class Servable:
         self._lock = threading.Lock()
         self._shared: dict[str, Signature] = {}
 
-    def compile(self, signature: Signature, outputs: Sequence[str] | None = None) -> None:
+    def compile(  # noqa: B027 - not every kind has something to compile
+        self, signature: Signature, outputs: Sequence[str] | None = None
+    ) -> None:
         """Do now what the first such `run` would take longer for."""
 
+    @abstractmethod
     def run(
         self,
         signature: Signature,
@@ -85,7 +89,6 @@ class Servable:
         Raises:
             ServingError, tf.errors.OpError: what the model says about these values.
         """
-        raise NotImplementedError
 
     def shared(self, signature: Signature) -> Signature:
         """The first signature given under its key: one that was made for a request is kept.
@@ -112,9 +115,9 @@ class Servable:
             always_print_fields_with_no_presence=True,
         )
 
+    @abstractmethod
     def close(self) -> None:
         """Free what the model took. No run may be under way, and none may follow."""
-        raise NotImplementedError
 
 
 def _signature(key: str, definition: Any) -> Signature:

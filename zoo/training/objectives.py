@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import keras
@@ -26,7 +27,7 @@ from zoo.training.pipeline import Transform, evaluation_batches
 TOKEN_BATCH = 32  # examples a batch in evaluation, whose logits are vocabulary times as large
 
 
-class Objective:
+class Objective(ABC):
     """Base: one output with a column for each class or value."""
 
     metric: str  # the one that curves show, and the first of the final ones
@@ -36,17 +37,17 @@ class Objective:
     def __init__(self, task: Task):
         self.task = task
 
+    @abstractmethod
     def loss(self, recipe: Recipe) -> Any:
         """What `compile` takes as loss."""
-        raise NotImplementedError
 
     def metrics(self) -> list[Any]:
         """What `compile` takes as metrics."""
         return [self.metric]
 
+    @abstractmethod
     def width(self, dataset: Dataset) -> int:
         """Size of the output's last axis that the data set needs."""
-        raise NotImplementedError
 
     def check(self, model: keras.Model, name: str, dataset: Dataset) -> None:
         """Raises ShapeError unless the model's output is what the task needs."""
