@@ -1,24 +1,40 @@
-"""The two listeners: sockets that are claimed early, and uvicorn without its signal handling."""
+"""The listeners: sockets that are claimed early, connections that are accepted one at a time."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import ctypes
+import logging
+import os
 import socket
+import ssl
 import struct
-from collections.abc import Iterator
+import time
+from collections.abc import Callable
+from email.utils import formatdate
 
 import uvicorn
+from uvicorn.server import ServerState
 
-from serving.errors import PortInUse, StartError
+from serving.errors import PortInUse
 from serving.server.rest.app import RestApp
 from serving.server.rest.protocol import GuardedProtocol
+from serving.server.workers.turn import Turn
 
+log = logging.getLogger(__name__)
+
+BACKLOG = 2048
+HANDSHAKE_SECONDS = 10.0  # for a client to agree on TLS
 # A keep-alive client that is idle when the server drains may be about to send: its connection is
 # left open this long, and what it still sends is answered with `Connection: close`.
 DRAIN_SECONDS = 0.3
-ADMIT_SECONDS = 0.05  # for the event loop to accept the connections that were already made
+ADMIT_SECONDS = 0.05  # for the kernel to complete the connections that are being made
+OPEN_SECONDS = 1.0  # for accepted connections to be set up before the drain goes on
+FULL_SECONDS = 0.1  # between tries while the process may open no more files
+COMPLAINT_SECONDS = 60.0  # between two lines about that
+TURN_SECONDS = 0.002  # a connection that is another worker's is left to it this long ...
+TURNS = 8  # ... and so often: a worker that is stopped must not keep clients waiting
 
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the socket module does not name it
 
@@ -39,7 +55,7 @@ def claim(host: str, port: int, what: str) -> socket.socket:
     return found
 
 
-def _admit_no_more(listener: socket.socket) -> None:
+def _refuse_new(listener: socket.socket) -> None:
     """Let the kernel drop new connection attempts while those that it completed are accepted.
 
     Closing a listener resets the connections that wait in its queue, and a client may have sent a
@@ -53,11 +69,180 @@ def _admit_no_more(listener: socket.socket) -> None:
         listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
-class RestServer(uvicorn.Server):
-    """uvicorn in a loop that somebody else owns, with signals that somebody else handles."""
+def _inode(listener: socket.socket) -> int | None:
+    """Which file a Unix socket's path is; None for TCP, or where there is no such path."""
+    if listener.family == socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            return os.stat(listener.getsockname()).st_ino
+    return None
 
-    def __init__(self, app: RestApp, listener: socket.socket):
-        config = uvicorn.Config(
+
+class Acceptor:
+    """Accepts the connections of a socket, one at a time.
+
+    An event loop takes as many as wait; of several processes that share the socket, the first one
+    to wake up would then have them all.
+
+    Args:
+        listener: bound, TCP or Unix.
+        protocol: makes the protocol of each connection. With a turn, its `connection_lost` is
+            replaced for as long as the connection lasts.
+        tls: for a handshake before the protocol sees its connection; None for plain text.
+        turn: this process's place among others that share the socket; None where it is alone.
+    """
+
+    def __init__(
+        self,
+        listener: socket.socket,
+        protocol: Callable[[], asyncio.Protocol],
+        *,
+        tls: ssl.SSLContext | None = None,
+        turn: Turn | None = None,
+    ):
+        self._listener, self._protocol, self._tls, self._turn = listener, protocol, tls, turn
+        self._handshake = None if tls is None else HANDSHAKE_SECONDS
+        self._opening: set[asyncio.Task] = set()
+        self._resting: asyncio.TimerHandle | None = None
+        self._waits, self._polite = 0, True
+        self._complained = -COMPLAINT_SECONDS
+        self._file: int | None = None
+
+    def begin(self) -> None:
+        """Listen, on the loop that runs now."""
+        self._loop = asyncio.get_running_loop()
+        self._listener.setblocking(False)
+        self._listener.listen(BACKLOG)
+        self._file = _inode(self._listener)
+        if self._turn is not None:
+            self._turn.join()
+        self._watch()
+
+    async def admit_no_more(self) -> None:
+        """Accept the connections that were made already, then close the listener."""
+        self._polite = False
+        if self._file is None:
+            _refuse_new(self._listener)
+        elif _inode(self._listener) == self._file:  # a successor may listen at the path by now
+            with contextlib.suppress(OSError):
+                os.unlink(self._listener.getsockname())
+        await asyncio.sleep(ADMIT_SECONDS)
+        if self._resting is not None:
+            self._resting.cancel()
+        self._loop.remove_reader(self._listener)
+        with contextlib.suppress(OSError):  # the rest finds the listener closed
+            while (connection := self._next()) is not None:
+                self._open(connection)
+        self._listener.close()
+        if self._opening:
+            await asyncio.wait(self._opening, timeout=OPEN_SECONDS)
+
+    # === Accepting ===
+
+    def _watch(self) -> None:
+        self._resting = None
+        self._loop.add_reader(self._listener, self._accept)
+
+    def _rest(self, seconds: float) -> None:
+        """Look away: the connection that waits would wake this process again at once."""
+        self._loop.remove_reader(self._listener)
+        self._resting = self._loop.call_later(seconds, self._watch)
+
+    def _is_for_others(self) -> bool:
+        patient = self._polite and self._waits < TURNS
+        return patient and self._turn is not None and self._turn.of_others()
+
+    def _accept(self) -> None:
+        if self._is_for_others():
+            self._waits += 1
+            self._rest(TURN_SECONDS)
+            return
+        try:
+            connection = self._next()
+        except OSError as error:
+            self._complain(error)
+            self._rest(FULL_SECONDS)
+            return
+        if connection is None:
+            self._waits = 0
+        else:
+            self._open(connection)
+
+    def _next(self) -> socket.socket | None:
+        """The next connection, None where none waits.
+
+        Raises:
+            OSError: it cannot be taken, mostly since too many files are open.
+        """
+        while True:
+            try:
+                return self._listener.accept()[0]
+            except BlockingIOError:
+                return None
+            except ConnectionAbortedError:
+                continue  # its client went away; there may be others
+
+    def _complain(self, error: OSError) -> None:
+        now = time.monotonic()
+        if now - self._complained >= COMPLAINT_SECONDS:
+            self._complained = now
+            log.error("Connections are kept waiting: %s", error.strerror or error)
+
+    # === The connections ===
+
+    def _open(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        if connection.family != socket.AF_UNIX:
+            with contextlib.suppress(OSError):  # its client is gone, which the loop will find
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = self._loop.create_task(self._connect(connection))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _connect(self, connection: socket.socket) -> None:
+        counted = _Counted(self._protocol, self._turn)
+        try:
+            await self._loop.connect_accepted_socket(
+                counted, connection, ssl=self._tls, ssl_handshake_timeout=self._handshake
+            )
+        except (OSError, asyncio.TimeoutError) as error:  # no TLS, or none that this one speaks
+            counted.close()
+            log.debug("A connection ended before its first byte: %s", error)
+
+
+class _Counted:
+    """Makes the protocol of one connection, which counts for this process until it is lost."""
+
+    def __init__(self, protocol: Callable[[], asyncio.Protocol], turn: Turn | None):
+        self._protocol, self._turn = protocol, turn
+        if turn is not None:
+            turn.opened()
+
+    def __call__(self) -> asyncio.Protocol:
+        made = self._protocol()
+        if self._turn is None:
+            return made
+        lost = made.connection_lost
+
+        def connection_lost(error: Exception | None) -> None:
+            del made.connection_lost  # a cycle otherwise
+            self.close()
+            lost(error)
+
+        made.connection_lost = connection_lost
+        return made
+
+    def close(self) -> None:
+        """The connection is gone."""
+        if self._turn is not None:
+            self._turn.closed()
+            self._turn = None
+
+
+class RestServer:
+    """uvicorn's HTTP in a loop that somebody else owns, on connections that the acceptor takes."""
+
+    def __init__(self, app: RestApp, listener: socket.socket, turn: Turn | None = None):
+        self.config = uvicorn.Config(
             app,
             http=GuardedProtocol,
             ws="none",
@@ -67,31 +252,36 @@ class RestServer(uvicorn.Server):
             server_header=False,
             timeout_keep_alive=75,
         )
-        super().__init__(config)
-        self._app, self._listener = app, listener
-        self._task: asyncio.Task | None = None
+        self.config.load()
+        self._app = app
+        self._state = ServerState()
+        self._acceptor = Acceptor(listener, self._protocol, turn=turn)
+        self._clock: asyncio.TimerHandle | None = None
 
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(
+            config=self.config, server_state=self._state, app_state={}
+        )
 
     async def begin(self) -> None:
         """Listen. On return, requests are answered."""
-        self._task = asyncio.create_task(self.serve(sockets=[self._listener]))
-        while not self.started:
-            if self._task.done():
-                await self._task
-                raise StartError("The REST server ended as it started.")
-            await asyncio.sleep(0.005)
+        self._set_date()
+        self._acceptor.begin()
+
+    def _set_date(self) -> None:
+        """Every answer has a Date header, which says the second."""
+        date = (b"date", formatdate(usegmt=True).encode())
+        self._state.default_headers = [date, *self.config.encoded_headers]
+        self._clock = asyncio.get_running_loop().call_later(1.0, self._set_date)
 
     async def drain(self) -> None:
         """Answer what has been sent, then close; no request that was accepted is lost."""
         self._app.closing = True
-        _admit_no_more(self._listener)
-        await asyncio.sleep(ADMIT_SECONDS)
-        for server in self.servers:
-            server.close()
+        await self._acceptor.admit_no_more()
         await asyncio.sleep(DRAIN_SECONDS)
-        self.should_exit = True
-        if self._task is not None:
-            await self._task
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        while self._state.connections or self._state.tasks:
+            await asyncio.sleep(0.02)
+        if self._clock is not None:
+            self._clock.cancel()
