@@ -125,27 +125,28 @@ class Core:
             Exception: what the handler or the model raised.
         """
         left = None if timeout is None else partial(call.left, timeout)
-        self._in_flight += 1
-        code = Code.OK
-        try:
+        with _Counted(self, call):
             if self._batcher is None:
                 return await self.execution.run(
                     kind, size, _straight, call, handler, *args, left=left
                 )
             return await self._in_steps(call, kind, size, handler, *args, left=left)
-        except asyncio.TimeoutError:
-            code = Code.DEADLINE_EXCEEDED
-            raise
-        except asyncio.CancelledError:
-            code = Code.CANCELLED
-            raise
-        except Exception as error:
-            code = from_exception(error).code
-            raise
-        finally:
-            self._in_flight -= 1
-            if call.model:
-                self._record(call, code, time.perf_counter() - call.started)
+
+    def is_quick(self, kind: Hashable, size: int) -> bool:
+        """Whether such a request is best answered by `answer_now`, without leaving the loop."""
+        return self._batcher is None and self.execution.is_quick(kind, size)
+
+    def answer_now(
+        self,
+        call: Call,
+        kind: Hashable,
+        size: int,
+        handler: Callable[..., Steps | bytes],
+        *args: Any,
+    ) -> bytes:
+        """As `answer`, on this thread and at once."""
+        with _Counted(self, call):
+            return self.execution.now(kind, size, _straight, call, handler, *args)
 
     async def _in_steps(self, *args: Any, left: Callable[[], float] | None) -> bytes:
         """Step by step, so that runs can wait for a batch.
@@ -219,6 +220,32 @@ class Core:
             (version.model, str(version.number), version.state.name): 1
             for version in self.manager.all_versions()
         }
+
+
+class _Counted:
+    """While a request is answered: it is in flight, and then it is in the metrics."""
+
+    __slots__ = ("_call", "_core")
+
+    def __init__(self, core: Core, call: Call):
+        self._core, self._call = core, call
+
+    def __enter__(self) -> None:
+        self._core._in_flight += 1
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        core, call = self._core, self._call
+        core._in_flight -= 1
+        if not call.model:
+            return
+        code = Code.OK
+        if isinstance(error, asyncio.TimeoutError):
+            code = Code.DEADLINE_EXCEEDED
+        elif isinstance(error, asyncio.CancelledError):
+            code = Code.CANCELLED
+        elif error is not None:
+            code = from_exception(error).code
+        core._record(call, code, time.perf_counter() - call.started)
 
 
 def _straight(call: Call, handler: Callable[..., Steps | bytes], *args: Any) -> bytes:

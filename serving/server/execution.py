@@ -46,12 +46,20 @@ class Execution:
         """
         if kind is NEVER_INLINE:
             return await asyncio.to_thread(work, *args)
+        if self.is_quick(kind, size):
+            return self.now(kind, size, work, *args)
         kind = (kind, size.bit_length())
-        if self._seconds.get(kind, INLINE_SECONDS) < INLINE_SECONDS:
-            return self._timed(kind, work, *args)
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(self._pool, self._timed, kind, work, *args)
         return await (future if left is None else until(future, left))
+
+    def is_quick(self, kind: Hashable, size: int) -> bool:
+        """Whether such a request has lately been short enough to run on the loop."""
+        return self._seconds.get((kind, size.bit_length()), INLINE_SECONDS) < INLINE_SECONDS
+
+    def now(self, kind: Hashable, size: int, work: Callable[..., Result], *args: Any) -> Result:
+        """`work(*args)` on this thread."""
+        return self._timed((kind, size.bit_length()), work, *args)
 
     def _timed(self, kind: Hashable, work: Callable[..., Result], *args: Any) -> Result:
         started = time.perf_counter()

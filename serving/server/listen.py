@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 import ssl
+import stat
 import struct
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from email.utils import formatdate
 import uvicorn
 from uvicorn.server import ServerState
 
-from serving.errors import PortInUse
+from serving.errors import PortInUse, StartError
 from serving.server.rest.app import RestApp
 from serving.server.rest.protocol import GuardedProtocol
 from serving.server.workers.turn import Turn
@@ -52,6 +53,31 @@ def claim(host: str, port: int, what: str) -> socket.socket:
     except OSError as error:
         found.close()
         raise PortInUse(port, what, error.strerror or str(error)) from error
+    return found
+
+
+def claim_path(path: str) -> socket.socket:
+    """A Unix socket bound to `path`; one that nobody listens at any more is replaced.
+
+    Raises:
+        StartError: somebody listens there, or it cannot be made.
+    """
+    found = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            found.connect(path)
+            found.close()
+            raise StartError(f"gRPC cannot listen on {path}: another server does.")
+    except ConnectionRefusedError:
+        os.unlink(path)
+    except OSError:
+        pass  # nothing is there, or bind says what
+    try:
+        found.bind(path)
+    except OSError as error:
+        found.close()
+        reason = error.strerror or str(error)
+        raise StartError(f"gRPC cannot listen on {path}: {reason}.") from error
     return found
 
 

@@ -7,19 +7,19 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from serving.config.batching import Batching
 from serving.config.models import ModelConfig
-from serving.errors import PortInUse, StartError
+from serving.errors import StartError
 from serving.server.batching import Batcher
 from serving.server.core import Core, Options
 from serving.server.execution import Execution
 from serving.server.flags import Flags
 from serving.server.grpc.listen import from_flags as grpc_listening
-from serving.server.listen import RestServer, claim
+from serving.server.listen import RestServer, claim, claim_path
 from serving.server.loading import (
     calm_collector,
     import_tensorflow,
@@ -70,11 +70,11 @@ def serve(plan: Plan) -> None:
     """
     ports = [("REST", plan.rest_port), ("gRPC", plan.grpc_port)]
     sockets = {what: claim(plan.host, port, what) for what, port in ports if port is not None}
+    if plan.flags.grpc_socket_path:
+        sockets["Unix"] = claim_path(plan.flags.grpc_socket_path)
     # A missing store or a broken file is found before TensorFlow is imported.
     if not plan.list_models():
         log.warning("There is no model to serve yet; waiting for one")
-    if "gRPC" in sockets:
-        sockets.pop("gRPC").close()  # grpcio binds for itself; this only found out that it can
     signal.signal(signal.SIGTERM, _exit_at_once)
     signal.signal(signal.SIGINT, _exit_at_once)
     set_environment(plan.flags)
@@ -85,7 +85,7 @@ def serve(plan: Plan) -> None:
     loop = uvloop.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(_Server(plan).run(sockets.get("REST")))
+        loop.run_until_complete(_Server(plan).run(sockets))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
@@ -130,8 +130,12 @@ class _Server:
         self._listening = grpc_listening(flags)
         self._stop = asyncio.Event()
 
-    async def run(self, rest_socket: socket.socket | None) -> None:
-        """The server's whole life, from the first poll of the models to the last session closed."""
+    async def run(self, sockets: Mapping[str, socket.socket]) -> None:
+        """The server's whole life, from the first poll of the models to the last session closed.
+
+        Args:
+            sockets: bound ones for `REST`, `gRPC` and `Unix`, where they are served.
+        """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -141,8 +145,8 @@ class _Server:
             await self._wait_for_models()
             if self._stop.is_set():
                 return
-            grpc_server = await self._start_grpc()
-            rest_server = await self._start_rest(rest_socket)
+            grpc_server = self._start_grpc(sockets)
+            rest_server = await self._start_rest(sockets.get("REST"))
             await self._stop.wait()
             log.info("Stopping: finishing the requests under way")
             self._core.draining = True
@@ -157,26 +161,20 @@ class _Server:
         if reason and self._plan.strict:
             raise StartError(reason)
 
-    async def _start_grpc(self) -> GrpcServer | None:
-        plan, socket_path = self._plan, self._plan.flags.grpc_socket_path
-        addresses = [] if plan.grpc_port is None else [f"{plan.host}:{plan.grpc_port}"]
-        if socket_path:
-            addresses.append(f"unix:{socket_path}")
-        if not addresses:
+    def _start_grpc(self, sockets: Mapping[str, socket.socket]) -> GrpcServer | None:
+        listeners = [sockets[what] for what in ("gRPC", "Unix") if what in sockets]
+        if not listeners:
             return None
         from serving.server.grpc.service import GrpcServer
 
         server = GrpcServer(self._core, self._listening)
-        try:
-            ports = await server.begin(*addresses)
-        except RuntimeError as error:
-            if plan.grpc_port is None:
-                raise StartError(f"gRPC cannot listen on {socket_path}: {error}") from error
-            raise PortInUse(plan.grpc_port, "gRPC", "it was free a moment ago") from error
-        if plan.grpc_port is not None:
-            log.info("Running gRPC ModelServer at %s:%d ...", plan.host, ports[0])
-        if socket_path:
-            log.info("Running gRPC ModelServer at UNIX socket unix:%s ...", socket_path)
+        server.begin(listeners)
+        if "gRPC" in sockets:
+            port = sockets["gRPC"].getsockname()[1]
+            log.info("Running gRPC ModelServer at %s:%d ...", self._plan.host, port)
+        if "Unix" in sockets:
+            path = self._plan.flags.grpc_socket_path
+            log.info("Running gRPC ModelServer at UNIX socket unix:%s ...", path)
         return server
 
     async def _start_rest(self, listener: socket.socket | None) -> RestServer | None:

@@ -6,10 +6,13 @@ Both messages have one field, so they are read and written here without a class 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
+from typing import Any
 
-import grpc
-import grpc.aio
+from serving.server.grpc import messages
+from serving.server.http2.connection import Connection
+from serving.server.http2.stream import Stream
+from serving.server.status import Code, ServingError
 
 SERVICE = "grpc.health.v1.Health"
 KNOWN = ("", "ModelService", "PredictionService")  # the names that TensorFlow Serving registers
@@ -24,34 +27,35 @@ class Health:
     def __init__(self, serving: Callable[[], bool]):
         self._serving = serving
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """Check and Watch, ready to be added to a server."""
-        return grpc.method_handlers_generic_handler(
-            SERVICE,
-            {
-                "Check": grpc.unary_unary_rpc_method_handler(self._check),
-                "Watch": grpc.unary_stream_rpc_method_handler(self._watch),
-            },
-        )
+    def methods(self) -> dict[bytes, Any]:
+        """Path → coroutine function of a connection, a stream and a request's message."""
+        return {
+            f"/{SERVICE}/Check".encode(): self._check,
+            f"/{SERVICE}/Watch".encode(): self._watch,
+        }
 
     def _status(self) -> bytes:
         return _SERVING if self._serving() else _NOT_SERVING
 
-    async def _check(self, request: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def _check(self, connection: Connection, stream: Stream, request: bytes) -> None:
         if _service(request) not in KNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "service name unknown")
-        return self._status()
+            raise ServingError(Code.NOT_FOUND, "service name unknown")
+        stream.cancel = None
+        body = messages.with_prefix(self._status())
+        connection.respond(stream, messages.ANSWER, body, messages.OK)
 
-    async def _watch(
-        self, request: bytes, context: grpc.aio.ServicerContext
-    ) -> AsyncIterator[bytes]:
+    async def _watch(self, connection: Connection, stream: Stream, request: bytes) -> None:
+        """Every change until the client has enough, or the server stops."""
         known, last = _service(request) in KNOWN, b""
-        while True:
+        connection.begin(stream, messages.ANSWER)
+        while last != _NOT_SERVING:
             status = self._status() if known else _SERVICE_UNKNOWN
             if status != last:
                 last = status
-                yield status
+                connection.send(stream, messages.with_prefix(status))
             await asyncio.sleep(_WATCH_SECONDS)
+        stream.cancel = None
+        connection.finish(stream, messages.status(Code.UNAVAILABLE, "The server is stopping."))
 
 
 def _service(request: bytes) -> str:

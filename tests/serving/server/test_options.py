@@ -296,9 +296,15 @@ def test_ssl_config_that_cannot_work(tmp_path: Path, changes: dict, reason: str)
         listen.from_flags(Flags(ssl_config_file=str(file)))
 
 
-def test_channel_arguments() -> None:
-    found = listen.from_flags(Flags(grpc_channel_arguments="a.b=3,c=-1,d=x"))
-    assert found.options == [("a.b", 3), ("c", -1), ("d", "x")]
+def test_channel_arguments(caplog: pytest.LogCaptureFixture) -> None:
+    arguments = "grpc.max_concurrent_streams=9,grpc.max_receive_message_length=100,a.b=x"
+    found = listen.from_flags(Flags(grpc_channel_arguments=arguments))
+    assert (found.concurrent_streams, found.message_bytes) == (9, 100)
     assert found.concurrent_calls is None
+    assert [record.message for record in caplog.records] == [
+        "The channel argument a.b is accepted and does nothing here"
+    ]
+    with pytest.raises(InvalidOption, match="above zero"):
+        listen.from_flags(Flags(grpc_channel_arguments="grpc.max_concurrent_streams=-1"))
     with pytest.raises(InvalidOption, match="name=value"):
         listen.from_flags(Flags(grpc_channel_arguments="broken"))
