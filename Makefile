@@ -17,10 +17,10 @@ TRAINING = $(if $(DATASET),--dataset $(DATASET)) $(if $(EPOCHS),--epochs $(EPOCH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo list train export config serve predict test lint format bench-train results docs clean
+.PHONY: help demo list train export config serve predict test lint format bench-train bench-serving soak results docs clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@sed -n '3,5s/^# *//p' $(MAKEFILE_LIST)
 
 demo: $(VENV)/installed ## train, export, serve, ask over REST and gRPC, stop
@@ -60,6 +60,12 @@ bench-train: $(VENV)/installed ## training speed beside plain fit and bare loops
 	$(VENV)/bin/python -m benchmarks.train --keep $(ARGS)
 	$(VENV)/bin/python -m benchmarks.startup
 	$(VENV)/bin/python -m benchmarks.readme
+
+bench-serving: $(VENV)/installed ## requests a second over REST and gRPC beside the session's own speed
+	$(VENV)/bin/python -m benchmarks.serving --keep $(ARGS)
+
+soak: $(VENV)/installed ## 200,000 requests and 50 version swaps: does the server's memory grow?
+	$(VENV)/bin/python -m benchmarks.soak $(ARGS)
 
 results: $(VENV)/installed-test ## every recipe with its seeds; the README's table (three hours)
 	$(VENV)/bin/python -m benchmarks.results $(ARGS)
