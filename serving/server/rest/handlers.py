@@ -9,7 +9,7 @@ from serving.server import examples
 from serving.server.core import Call
 from serving.server.lifecycle import Version
 from serving.server.predict import prepare
-from serving.server.rest import json_examples, json_input, json_output
+from serving.server.rest import json_examples, json_input, json_numbers, json_output
 from serving.server.rest.json_parse import parse_object
 from serving.server.rest.routes import Route
 from serving.server.servable import DEFAULT_SIGNATURE, check_feeds
@@ -22,8 +22,12 @@ Handler = Callable[[Call, Route, bytes], "Steps | bytes"]
 def predict(call: Call, route: Route, body: bytes) -> Steps:
     """Run a signature on the tensors in `body`; the answer has the request's format."""
     call.model = route.name
-    document = parse_object(body)
-    name = json_input.signature_name(document)
+    numbers = json_numbers.read(body)
+    if numbers is not None:
+        name = numbers.signature_name
+    else:
+        document = parse_object(body)
+        name = json_input.signature_name(document)
     with call.core.manager.lease(route.name, route.version, route.label) as version:
         call.version = version.number
         servable = version.servable
@@ -33,7 +37,13 @@ def predict(call: Call, route: Route, body: bytes) -> Steps:
                 f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def'
             )
         call.signature = signature.key
-        feeds, in_rows = json_input.read_tensors(document, signature, name)
+        feeds = None if numbers is None else numbers.tensors(signature)
+        if feeds is not None:
+            in_rows = numbers.in_rows
+        else:
+            if numbers is not None:
+                document = parse_object(body)
+            feeds, in_rows = json_input.read_tensors(document, signature, name)
         outputs = yield prepare(servable, signature, feeds)
     return json_output.row(outputs) if in_rows else json_output.columnar(outputs)
 
