@@ -33,6 +33,7 @@ def run(
     host: str = "0.0.0.0",  # noqa: S104 — a model server is there for other machines
     latest: int | None = None,
     poll_seconds: int = 1,
+    processes: int = 1,
     flags: Flags | None = None,
 ) -> None:
     """Serve every model of a store, or those of a configuration, until SIGTERM or SIGINT.
@@ -47,6 +48,7 @@ def run(
         latest: how many of each model's newest versions to serve; all of them by default, so that
             any can be asked for by number.
         poll_seconds: between two looks at the store and the configuration.
+        processes: how many share the work; 0 for one a core.
         flags: everything else, as TensorFlow Serving calls it.
 
     Raises:
@@ -58,6 +60,7 @@ def run(
     flags = replace(
         flags or Flags(),
         file_system_poll_wait_seconds=poll_seconds,
+        num_processes=processes,
         # a store is served as far as it can be, and so are its labels
         allow_version_labels_for_unavailable_models=True,
     )
@@ -220,5 +223,5 @@ def _log_to_stderr() -> None:
         level=logging.INFO,
         format="%(asctime)s %(levelname).1s %(name)s] %(message)s",
     )
-    for noisy in ("uvicorn", "uvicorn.error", "asyncio"):
+    for noisy in "asyncio":
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from zoo.errors import InvalidOption
@@ -94,6 +94,7 @@ class Flags:
     version: bool = _flag(False, "Print the version and exit")
     # === This server's own ===
     max_request_bytes: int = _flag(256 << 20, "Largest request; larger ones are refused")
+    num_processes: int = _flag(1, "Processes that share the work; 0 for one a core")
 
     given: frozenset[str] = field(default=frozenset(), compare=False, repr=False)
 
@@ -149,6 +150,32 @@ def _convert(name: str, kind: type, value: str) -> Any:
             pass
     wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
     raise InvalidOption(f"Flag --{name} has the value {value!r}: it takes {wanted}.")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processes(flags: Flags) -> int:
+    """How many processes are to serve.
+
+    Raises:
+        InvalidOption: less than none.
+    """
+    if flags.num_processes < 0:
+        raise InvalidOption(f"--num_processes is {flags.num_processes}: it takes 0 or more.")
+    return flags.num_processes or cores()
+
+
+def share_of(flags: Flags, count: int) -> Flags:
+    """The flags of one of `count` processes: where nobody chose, each has its part of the cores."""
+    chosen = flags.tensorflow_session_parallelism or flags.tensorflow_intra_op_parallelism
+    if chosen or flags.tensorflow_session_config_file:
+        return flags
+    return replace(flags, tensorflow_intra_op_parallelism=max(1, cores() // count))
 
 
 def usage() -> str:

@@ -1,4 +1,4 @@
-"""The server as a whole: models, two listeners, a start that waits and a stop that drains."""
+"""The server as a whole: models, listeners, a start that waits and a stop that drains."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from serving.config.batching import Batching
@@ -17,21 +18,25 @@ from serving.errors import StartError
 from serving.server.batching import Batcher
 from serving.server.core import Core, Options
 from serving.server.execution import Execution
-from serving.server.flags import Flags
+from serving.server.flags import Flags, processes, share_of
 from serving.server.grpc.listen import from_flags as grpc_listening
-from serving.server.listen import RestServer, claim, claim_path
+from serving.server.listen import claim, claim_path
 from serving.server.loading import (
     calm_collector,
     import_tensorflow,
     make_loader,
     set_environment,
 )
-from serving.server.manager import Manager
 from serving.server.metrics import Metrics
-from serving.server.source import Source
+from serving.server.workers.lister import Lister
+from serving.server.workers.role import Alone, Member
+from serving.server.workers.supervisor import Supervisor
+from serving.server.workers.turn import Turn
+from zoo.errors import ZooError
 
 if TYPE_CHECKING:
     from serving.server.grpc.service import GrpcServer
+    from serving.server.rest.service import RestServer
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +80,29 @@ def serve(plan: Plan) -> None:
     # A missing store or a broken file is found before TensorFlow is imported.
     if not plan.list_models():
         log.warning("There is no model to serve yet; waiting for one")
+    count = processes(plan.flags)
+    if count > 1:
+        lister = Lister(plan.list_models, plan.list_seconds)
+        work = partial(_work, plan, sockets, count)
+        Supervisor(work, count, lister=lister, sockets=sockets, lines=_lines(plan, sockets)).run()
+        return
     signal.signal(signal.SIGTERM, _exit_at_once)
     signal.signal(signal.SIGINT, _exit_at_once)
+    _run(plan, sockets, Alone())
+
+
+def _work(
+    plan: Plan, sockets: Mapping[str, socket.socket], count: int, end: socket.socket, turn: Turn
+) -> None:
+    """One of `count` processes: `end` is its channel to the supervisor."""
+    member = Member(end, turn)
+    try:
+        _run(replace(plan, flags=share_of(plan.flags, count)), sockets, member)
+    except ZooError as error:
+        member.failed(error)
+
+
+def _run(plan: Plan, sockets: Mapping[str, socket.socket], role: Alone) -> None:
     set_environment(plan.flags)
     import_tensorflow()
     calm_collector()
@@ -85,10 +111,25 @@ def serve(plan: Plan) -> None:
     loop = uvloop.new_event_loop()
     try:
         asyncio.set_event_loop(loop)
-        loop.run_until_complete(_Server(plan).run(sockets))
+        loop.run_until_complete(_Server(plan, role).run(sockets))
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def _lines(plan: Plan, sockets: Mapping[str, socket.socket]) -> list[str]:
+    """What is logged when requests are answered: scripts wait for it."""
+    lines = []
+    if "gRPC" in sockets:
+        port = sockets["gRPC"].getsockname()[1]
+        lines.append(f"Running gRPC ModelServer at {plan.host}:{port} ...")
+    if "Unix" in sockets:
+        path = plan.flags.grpc_socket_path
+        lines.append(f"Running gRPC ModelServer at UNIX socket unix:{path} ...")
+    if "REST" in sockets:
+        port = sockets["REST"].getsockname()[1]
+        lines.append(f"Exporting HTTP/REST API at:localhost:{port} ...")
+    return lines
 
 
 def _exit_at_once(number: int, frame: object) -> None:
@@ -97,18 +138,18 @@ def _exit_at_once(number: int, frame: object) -> None:
 
 
 class _Server:
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: Plan, role: Alone):
         flags = plan.flags
-        self._plan = plan
+        self._plan, self._role = plan, role
         metrics = Metrics()
-        self._manager = Manager(
+        self._manager = role.manager(
             make_loader(flags, metrics, plan.batching),
             load_threads=flags.num_load_threads or 2,
             unload_threads=flags.num_unload_threads or 1,
             max_retries=flags.max_num_load_retries,
             retry_seconds=flags.load_retry_interval_micros / 1e6,
         )
-        self._source = Source(
+        self._source = role.source(
             self._manager,
             plan.list_models,
             flags.file_system_poll_wait_seconds,
@@ -125,7 +166,7 @@ class _Server:
             ),
             metrics=metrics,
             batcher=Batcher(plan.batching, metrics) if plan.batching else None,
-            reload=self._source.reload if plan.reloadable else None,
+            reload=role.reload if plan.reloadable else None,
         )
         self._listening = grpc_listening(flags)
         self._stop = asyncio.Event()
@@ -136,19 +177,18 @@ class _Server:
         Args:
             sockets: bound ones for `REST`, `gRPC` and `Unix`, where they are served.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        await self._role.begin(self._stop, self._core.metrics)
         await asyncio.to_thread(self._source.start)
         grpc_server = rest_server = None
         try:
             await self._wait_for_models()
+            await self._role.loaded()
             if self._stop.is_set():
                 return
             grpc_server = self._start_grpc(sockets)
-            rest_server = await self._start_rest(sockets.get("REST"))
+            rest_server = self._start_rest(sockets.get("REST"))
+            self._role.serving(_lines(self._plan, sockets))
             await self._stop.wait()
-            log.info("Stopping: finishing the requests under way")
             self._core.draining = True
             await asyncio.to_thread(self._source.stop)  # a reload that waits for a model gives up
         finally:
@@ -167,20 +207,15 @@ class _Server:
             return None
         from serving.server.grpc.service import GrpcServer
 
-        server = GrpcServer(self._core, self._listening)
+        server = GrpcServer(self._core, self._listening, self._role.turn)
         server.begin(listeners)
-        if "gRPC" in sockets:
-            port = sockets["gRPC"].getsockname()[1]
-            log.info("Running gRPC ModelServer at %s:%d ...", self._plan.host, port)
-        if "Unix" in sockets:
-            path = self._plan.flags.grpc_socket_path
-            log.info("Running gRPC ModelServer at UNIX socket unix:%s ...", path)
         return server
 
-    async def _start_rest(self, listener: socket.socket | None) -> RestServer | None:
+    def _start_rest(self, listener: socket.socket | None) -> RestServer | None:
         if listener is None:
             return None
         from serving.server.rest.app import Limits, RestApp
+        from serving.server.rest.service import RestServer
 
         flags = self._plan.flags
         limits = Limits(flags.rest_api_timeout_in_ms / 1000, flags.max_request_bytes)
@@ -189,10 +224,10 @@ class _Server:
             limits,
             cors=flags.rest_api_enable_cors_support,
             metrics_path=self._plan.metrics_path,
+            metrics_page=self._role.page,
         )
-        server = RestServer(app, listener)
-        await server.begin()
-        log.info("Exporting HTTP/REST API at:localhost:%d ...", listener.getsockname()[1])
+        server = RestServer(app, listener, self._role.turn)
+        server.begin()
         return server
 
     async def _shut_down(

@@ -20,6 +20,9 @@ def serve(
         Optional[Path],  # noqa: UP045
         typer.Option(help="Folder of zoo config; default: every model and version of the store."),
     ] = None,
+    processes: Annotated[
+        int, typer.Option(min=0, help="Processes that share the work; 0 for one a core.")
+    ] = 1,
     container: Annotated[
         bool,
         typer.Option("--container", help="Run the tensorflow/serving container on the same files."),
@@ -47,5 +50,12 @@ def serve(
         return docker.run(store, config, rest_port, grpc_port)
     from serving import server
 
-    server.run(store, config=config, rest_port=rest_port, grpc_port=grpc_port, host=host)
+    server.run(
+        store,
+        config=config,
+        rest_port=rest_port,
+        grpc_port=grpc_port,
+        host=host,
+        processes=processes,
+    )
     return 0

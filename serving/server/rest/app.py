@@ -1,4 +1,4 @@
-"""The ASGI application. It reads a request, hands its work to the execution, writes the answer."""
+"""The REST application: which request is answered how, within which limits."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ import gzip
 import json
 import logging
 import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from serving.server.core import Core
+from serving.server.http1.message import Headers, Request, Response
 from serving.server.rest import extras, handlers, routes
 from serving.server.status import HTTP_STATUS, Code, ServingError, from_exception, invalid
 
 log = logging.getLogger(__name__)
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
 _JSON: Headers = [(b"content-type", b"application/json")]
 _PREFLIGHT: Headers = [(b"content-type", b"text/html; charset=ISO-8859-1")]
-_HTML: Headers = [(b"content-type", b"text/html"), (b"connection", b"close")]
+_HTML: Headers = [(b"content-type", b"text/html")]
 _NOT_FOUND = (
     b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n"
     b"</BODY></HTML>\n"
@@ -39,10 +35,6 @@ _CORS: Headers = [
 COMPRESSED_BYTES = 64 * 1024  # shorter answers go as they are, as from TensorFlow Serving
 
 
-class Disconnected(Exception):
-    """The client went away before its request was complete."""
-
-
 @dataclass(frozen=True)
 class Limits:
     """What one REST request may ask of the server."""
@@ -52,14 +44,27 @@ class Limits:
     held_bytes: int = 1024 * 1024 * 1024  # of all requests together
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What a handler has to do for a request."""
+
+    route: routes.Route
+    body: bytes
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        return self.route.verb, self.route.name
+
+
 class RestApp:
-    """TensorFlow Serving's REST interface as an ASGI application.
+    """TensorFlow Serving's REST interface. See `http1.Application`.
 
     Args:
         core: what answers.
         limits: what one request may ask for.
         cors: whether to send CORS headers.
         metrics_path: where the Prometheus page is; empty for nowhere.
+        metrics_page: makes that page; by default it is the core's own.
 
     `closing` is set on shutdown: every answer then closes its connection.
     """
@@ -71,122 +76,121 @@ class RestApp:
         *,
         cors: bool = False,
         metrics_path: str = "",
+        metrics_page: Callable[[], Awaitable[bytes]] | None = None,
     ):
         self._core, self._limits = core, limits
         self._cors = _CORS if cors else []
-        self._metrics_path = metrics_path
+        self._metrics_path, self._metrics_page = metrics_path, metrics_page
         self._held = 0  # bytes of all bodies that are in memory
         self.closing = False
-        self.under_way = 0
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        self.under_way += 1
-        try:
-            status, headers, body = await self._answer(scope, receive)
-            if len(body) >= COMPRESSED_BYTES and _accepts_gzip(scope):
-                body = await self._core.execution.run("gzip", len(body), _deflate, body)
-                headers = [*headers, (b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
-        except Disconnected:
-            return
-        finally:
-            self.under_way -= 1
-        headers = [*headers, *self._cors, (b"content-length", b"%d" % len(body))]
-        if self.closing and (b"connection", b"close") not in headers:
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+    # === What connections tell ===
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, Headers, bytes]:
-        method, path = scope["method"], _path(scope)
-        accept = _header(scope, b"accept").decode("latin-1")
-        page = extras.find(self._core, method, path, accept, self._metrics_path)
+    def received(self, request: Request, data: bytes) -> Response | None:
+        self._held += len(data)
+        request.held += len(data)
+        if request.held > self._limits.body_bytes:
+            limit = self._limits.body_bytes
+            return self._closed(_error(invalid(f"Request body is larger than {limit} bytes.")))
+        if self._held > self._limits.held_bytes:
+            text = "Too many large requests at a time; try again."
+            return self._closed(_error(ServingError(Code.RESOURCE_EXHAUSTED, text)))
+        return None
+
+    def gone(self, request: Request) -> None:
+        self._held -= request.held
+        request.held = 0
+        request.chunks.clear()
+
+    def start(self, request: Request) -> Response | Awaitable[Response]:
+        found = self._find(request)
+        if isinstance(found, _Work):
+            work = (found.kind, len(found.body), handlers.TABLE[found.route.verb])
+            call = self._core.call(found.route.verb, "REST")
+            if not self._core.is_quick(*work[:2]):
+                return self._later(request, call, *work, found.route, found.body)
+            try:
+                data = self._core.answer_now(call, *work, found.route, found.body)
+                found = Response(200, _JSON, data)
+            except Exception as error:
+                found = self._failed(request, error)
+        if not isinstance(found, Response) or _is_worth_deflating(request, found):
+            return self._completed(request, found)
+        return self._with_headers(found)
+
+    # === Answers ===
+
+    def _find(self, request: Request) -> Response | Awaitable[Response] | _Work:
+        """The answer where it needs no handler, else what has to be done for it."""
+        method, path = request.method, request.target.decode("utf-8", "replace")
+        accept = request.header(b"accept").decode("latin-1")
+        if self._metrics_path and path == self._metrics_path and method in extras.METHODS:
+            return self._metrics()
+        page = extras.find(self._core, method, path, accept)
         if page is not None:
-            return page.status, [(b"content-type", page.content_type.encode())], page.body
+            return Response(page.status, [(b"content-type", page.content_type.encode())], page.body)
         if not path.lower().startswith("/v1/"):
-            return 404, _HTML, _NOT_FOUND
+            return self._closed(Response(404, _HTML, _NOT_FOUND))
         if method == "OPTIONS":
-            return (200 if _has_origin(scope) else 400), _PREFLIGHT, b""
+            return Response(200 if _has_origin(request) else 400, _PREFLIGHT)
         try:
             route = routes.match(method, path)
             if route is None:
                 raise invalid(f"Malformed request: {method} {path}")
             if method != "POST":
-                return 200, _JSON, await self._result(route, b"")
-            return 200, _JSON, await self._result_of_body(route, scope, receive)
-        except routes.BadVersion:
-            return 400, _JSON, b""
-        except (ServingError, RecursionError, asyncio.TimeoutError) as error:
-            return _error(error)
-        except Disconnected:
-            raise
-        except Exception as error:
-            if not hasattr(error, "error_code"):  # not TensorFlow's: a bug worth its traceback
-                log.exception("%s %s failed", method, path)
-            return _error(error)
-
-    async def _result(self, route: routes.Route, body: bytes) -> bytes:
-        handler = handlers.TABLE[route.verb]
-        return await self._core.answer(
-            self._core.call(route.verb, "REST"),
-            (route.verb, route.name),
-            len(body),
-            handler,
-            route,
-            body,
-            timeout=self._limits.timeout_seconds,
-        )
-
-    async def _result_of_body(self, route: routes.Route, scope: Scope, receive: Receive) -> bytes:
-        chunks: list[bytes] = []
-        try:
-            await self._read(receive, chunks)
-            body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            if _header(scope, b"content-encoding").lower() == b"gzip":
+                return _Work(route, b"")
+            body = request.body()
+            if request.header(b"content-encoding").lower() == b"gzip":
                 body = _inflate(body, self._limits.body_bytes)
-            return await self._result(route, body)
-        finally:
-            self._held -= sum(map(len, chunks))
+            return _Work(route, body)
+        except routes.BadVersion:
+            return Response(400, _JSON)
+        except ServingError as error:
+            return _error(error)
 
-    async def _read(self, receive: Receive, chunks: list[bytes]) -> None:
-        """Fill `chunks` with the body.
+    async def _metrics(self) -> Response:
+        make = self._metrics_page
+        page = self._core.metrics.page() if make is None else await make()
+        return Response(200, extras.METRICS_TYPE, page)
 
-        Raises:
-            ServingError: it is too large, or all bodies together are.
-            Disconnected: the client went away.
-        """
-        size, more = 0, True
-        while more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Disconnected
-            chunk = message.get("body", b"")
-            chunks.append(chunk)
-            size += len(chunk)
-            self._held += len(chunk)
-            if size > self._limits.body_bytes:
-                raise invalid(f"Request body is larger than {self._limits.body_bytes} bytes.")
-            if self._held > self._limits.held_bytes:
-                raise ServingError(
-                    Code.RESOURCE_EXHAUSTED, "Too many large requests at a time; try again."
-                )
-            more = message.get("more_body", False)
+    async def _later(self, request: Request, *work: Any) -> Response:
+        try:
+            data = await self._core.answer(*work, timeout=self._limits.timeout_seconds)
+            found = Response(200, _JSON, data)
+        except Exception as error:
+            found = self._failed(request, error)
+        return await self._completed(request, found)
+
+    async def _completed(self, request: Request, found: Response | Awaitable[Response]) -> Response:
+        """An answer that is still to be made, or to be deflated."""
+        response = found if isinstance(found, Response) else await found
+        if _is_worth_deflating(request, response):
+            body = response.body
+            body = await self._core.execution.run("gzip", len(body), _deflate, body)
+            more = [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+            response = Response(response.status, [*response.headers, *more], body)
+        return self._with_headers(response)
+
+    def _with_headers(self, response: Response) -> Response:
+        if self._cors:
+            response.headers = [*response.headers, *self._cors]
+        response.close |= self.closing
+        return response
+
+    def _closed(self, response: Response) -> Response:
+        response.close = True
+        return response
+
+    def _failed(self, request: Request, error: Exception) -> Response:
+        known = isinstance(error, (ServingError, RecursionError, asyncio.TimeoutError))
+        if not known and not hasattr(error, "error_code"):
+            # not TensorFlow's: a bug worth its traceback
+            log.error("%s %r failed", request.method, request.target, exc_info=error)
+        return _error(error)
 
 
-def _path(scope: Scope) -> str:
-    """The request's target as it was sent: percent signs and the query string are part of it."""
-    path = scope.get("raw_path") or scope["path"].encode()
-    query = scope["query_string"]
-    return (path + b"?" + query if query else path).decode("utf-8", "replace")
-
-
-def _header(scope: Scope, name: bytes) -> bytes:
-    return next((value for key, value in scope["headers"] if key == name), b"")
-
-
-def _has_origin(scope: Scope) -> bool:
-    return _header(scope, b"origin").startswith((b"http://", b"https://"))
+def _has_origin(request: Request) -> bool:
+    return request.header(b"origin").startswith((b"http://", b"https://"))
 
 
 def _inflate(body: bytes, limit: int) -> bytes:
@@ -201,8 +205,12 @@ def _inflate(body: bytes, limit: int) -> bytes:
     return plain if inflater.eof else b""
 
 
-def _accepts_gzip(scope: Scope) -> bool:
-    for piece in _header(scope, b"accept-encoding").split(b","):
+def _is_worth_deflating(request: Request, response: Response) -> bool:
+    if len(response.body) < COMPRESSED_BYTES:
+        return False
+    if any(name == b"content-encoding" for name, _ in response.headers):
+        return False
+    for piece in request.header(b"accept-encoding").split(b","):
         coding, _, quality = piece.strip().partition(b";")
         if coding == b"gzip":
             return quality.replace(b" ", b"") not in (b"q=0", b"q=0.0", b"q=0.00", b"q=0.000")
@@ -213,11 +221,11 @@ def _deflate(body: bytes) -> bytes:
     return gzip.compress(body, 1, mtime=0)
 
 
-def _error(error: BaseException) -> tuple[int, Headers, bytes]:
+def _error(error: BaseException) -> Response:
     if isinstance(error, RecursionError):
         error = invalid("JSON Parse error: Values are nested too deeply.")
     elif isinstance(error, asyncio.TimeoutError):
         error = ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
     known = from_exception(error)
     text = json.dumps(known.message, ensure_ascii=False).encode("utf-8", "surrogateescape")
-    return HTTP_STATUS[known.code], _JSON, b'{\n    "error": ' + text + b"\n}"
+    return Response(HTTP_STATUS[known.code], _JSON, b'{\n    "error": ' + text + b"\n}")

@@ -4,7 +4,8 @@ GET /livez                the process answers
 GET /readyz               every wanted model has an available version, and no stop is under way
 GET /v1/models?list=1     the models, their versions and labels; with Accept: application/json
 GET /openapi.json         the REST interface of the loaded signatures
-GET METRICS_PATH          the Prometheus page, where it is switched on
+
+The Prometheus page, where it is switched on, is the application's own matter: it is asked for.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from serving.server.core import Core
 from serving.server.rest import openapi
 
 LIST = "/v1/models?list=1"
-_METHODS = ("GET", "HEAD")
+METHODS = ("GET", "HEAD")
+METRICS_TYPE = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
 
 
 @dataclass(frozen=True)
@@ -29,12 +31,10 @@ class Page:
     body: bytes
 
 
-def find(core: Core, method: str, path: str, accept: str, metrics_path: str) -> Page | None:
+def find(core: Core, method: str, path: str, accept: str) -> Page | None:
     """The page at `path`, None where TensorFlow Serving's own answer is due."""
-    if method not in _METHODS:
+    if method not in METHODS:
         return None
-    if metrics_path and path == metrics_path:
-        return Page(200, "text/plain; version=0.0.4; charset=utf-8", core.metrics.page())
     if path == "/livez":
         return _json({"status": "alive"})
     if path == "/readyz":

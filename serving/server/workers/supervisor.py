@@ -1,0 +1,326 @@
+"""The supervisor: claims nothing, loads nothing; it starts workers and keeps them together.
+
+It has no event loop, no thread and no TensorFlow, so that a fork of it is a clean start.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from serving.errors import StartError
+from serving.server.workers import failure
+from serving.server.workers.channel import Channel, ChannelError, Message
+from serving.server.workers.hub import Hub
+from serving.server.workers.lister import Lister
+from serving.server.workers.peer import Peer, Phase
+from serving.server.workers.turn import Board, Turn
+from zoo.errors import ZooError
+
+log = logging.getLogger(__name__)
+
+FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS = 1.0, 30.0
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+
+Work = Callable[[socket.socket, Turn], None]  # a worker's whole life, given its end of the channel
+
+
+@dataclass
+class _Slot:
+    """A place for a worker, and when the next one takes it."""
+
+    number: int
+    failures: int = 0
+    due: float = 0.0
+    peer: Peer | None = None
+
+
+class Supervisor:
+    """Keeps `count` workers running until SIGTERM or SIGINT.
+
+    Args:
+        work: what each worker does.
+        count: how many.
+        lister: which models there are.
+        sockets: what they listen at; closed here when they stop.
+        lines: what is logged when all of them answer.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        count: int,
+        *,
+        lister: Lister,
+        sockets: Mapping[str, socket.socket],
+        lines: Sequence[str],
+    ):
+        self._work, self._lister = work, lister
+        self._sockets, self._lines = sockets, lines
+        self._slots = [_Slot(number) for number in range(count)]
+        self._peers: list[Peer] = []
+        self._board = Board(count)
+        self._hub = Hub(self._peers, lister.models, self._give_up)
+        self._selector = selectors.DefaultSelector()
+        self._started = self._stopping = False
+
+    def run(self) -> None:
+        """Returns when the last worker has ended.
+
+        Raises:
+            ZooError: a worker could not start when the server did.
+        """
+        woken, wake = socket.socketpair()
+        woken.setblocking(False)
+        wake.setblocking(False)
+        before = {number: signal.signal(number, _noted) for number in _SIGNALS}
+        fd_before = signal.set_wakeup_fd(wake.fileno())
+        self._selector.register(woken, selectors.EVENT_READ)
+        self._signals = (woken, wake)
+        try:
+            while self._peers or not self._stopping:
+                self._turn()
+        finally:
+            for peer in list(self._peers):
+                peer.kill()
+                os.waitpid(peer.pid, 0)
+            signal.set_wakeup_fd(fd_before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            for end in self._signals:
+                end.close()
+            self._selector.close()
+
+    def _turn(self) -> None:
+        """One round: fork what is due, wait for something, deal with it."""
+        if not self._stopping:
+            for slot in self._slots:
+                if slot.peer is None and time.monotonic() >= slot.due:
+                    self._fork(slot)
+            if self._started:
+                self._lister.look(self._hub)
+        for key, events in self._selector.select(self._seconds()):
+            if key.data is None:
+                self._signalled(key.fileobj.recv(4096))
+            elif key.data in self._peers:
+                if events & selectors.EVENT_WRITE:
+                    key.data.channel.flush()
+                if events & selectors.EVENT_READ:
+                    self._read(key.data)
+        for peer in self._peers:
+            self._watch(peer)
+
+    def _seconds(self) -> float | None:
+        """Until something is due; None for nothing."""
+        now = time.monotonic()
+        due = [self._hub.tick()]
+        if not self._stopping:
+            due += [slot.due - now for slot in self._slots if slot.peer is None]
+            if self._started:
+                due.append(self._lister.due - now)
+        soonest = min(due)
+        return None if soonest == float("inf") else max(0.0, soonest)
+
+    # === Signals ===
+
+    def _signalled(self, numbers: bytes) -> None:
+        if signal.SIGTERM in numbers or signal.SIGINT in numbers:
+            self._stop()
+        for peer in list(self._peers):
+            ended, status = os.waitpid(peer.pid, os.WNOHANG)
+            if ended:
+                self._read(peer, status)
+
+    def _stop(self) -> None:
+        """Have the workers finish the requests under way."""
+        if self._stopping:
+            return
+        self._stopping = True
+        if self._started:
+            log.info("Stopping: finishing the requests under way")
+        for peer in self._peers:
+            if peer.accepts:
+                self._hub.tell(peer, "stop")
+            else:
+                peer.kill()  # there is nothing to finish
+        for listener in self._sockets.values():
+            listener.close()
+
+    # === Workers ===
+
+    def _fork(self, slot: _Slot) -> None:
+        mine, theirs = socket.socketpair()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # A signal between the fork and the worker's own handlers would be taken for this process's.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            with warnings.catch_warnings():  # Python counts the threads of numpy's libraries
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pid = os.fork()
+            if pid == 0:
+                self._become_worker(slot.number, mine, theirs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        theirs.close()
+        slot.peer = Peer(slot.number, pid, Channel(mine))
+        self._peers.append(slot.peer)
+        self._selector.register(mine, selectors.EVENT_READ, slot.peer)
+
+    def _become_worker(self, slot: int, mine: socket.socket, theirs: socket.socket) -> None:
+        """The child's whole life. It never returns into its parent's callers."""
+        status = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            # The supervisor says when to stop: a Ctrl-C reaches all processes of a terminal.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            self._selector.close()
+            # Whoever holds another one's channel keeps it from seeing its end.
+            for end in (mine, *self._signals, *(peer.channel.socket for peer in self._peers)):
+                end.close()
+            self._work(theirs, Turn(self._board, slot))
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            with contextlib.suppress(Exception):
+                logging.shutdown()
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(status)
+
+    def _watch(self, peer: Peer) -> None:
+        events = selectors.EVENT_READ
+        if peer.channel.is_full:
+            events |= selectors.EVENT_WRITE
+        if self._selector.get_key(peer.channel.socket).events != events:
+            self._selector.modify(peer.channel.socket, events, peer)
+
+    def _read(self, peer: Peer, status: int | None = None) -> None:
+        """Hear what a worker says. At the end of it, or with an exit status, it has ended."""
+        try:
+            messages, more = peer.channel.receive()
+        except ChannelError as error:
+            log.error("Worker process %d is given up: %s", peer.pid, error)
+            messages, more = [], False
+        for message in messages:
+            self._heard(peer, message)
+        if status is not None:
+            self._bury(peer, status)
+        elif not more:
+            peer.kill()  # without its channel it would serve what nobody knows of
+            self._bury(peer, os.waitpid(peer.pid, 0)[1])
+
+    def _heard(self, peer: Peer, message: Message) -> None:
+        kind = message["kind"]
+        if kind == "hello":
+            peer.phase = Phase.LOADING
+            late = self._hub.changed_once or self._started
+            fields = {"models": self._hub.models, "late": late}
+            self._hub.tell(peer, "reply", id=message["id"], **fields)
+        elif kind == "loaded":
+            peer.phase = Phase.LOADED
+        elif kind == "serving":
+            self._serving(peer)
+        elif kind == "failed":
+            peer.failure = message["error"]
+        else:
+            self._hub.heard(peer, message)
+        self._let_in()
+
+    def _let_in(self) -> None:
+        """Have workers accept connections: at first all at once, later those that know enough."""
+        if self._stopping:
+            return
+        loaded = [peer for peer in self._peers if peer.phase is Phase.LOADED]
+        if not self._started and len(loaded) < len(self._slots):
+            return
+        for peer in loaded:
+            if not self._started or self._hub.may_join(peer):
+                peer.phase = Phase.ACCEPTING
+        accepting = [peer for peer in loaded if peer.accepts]
+        if accepting:
+            self._started = True
+            self._hub.show(again=True)
+        for peer in accepting:
+            self._hub.tell(peer, "accept")
+
+    def _serving(self, peer: Peer) -> None:
+        peer.phase = Phase.SERVING
+        self._slots[peer.slot].failures = 0
+        if all(p.phase is Phase.SERVING for p in self._peers) and self._lines:
+            for line in self._lines:
+                log.info("%s", line)
+            self._lines = ()
+        elif not self._lines:
+            log.info("Worker process %d answers", peer.pid)
+
+    def _give_up(self, peer: Peer, reason: str) -> None:
+        """End a worker; the next round finds it ended, and starts another one."""
+        if reason:
+            log.error("Worker process %d is given up: %s", peer.pid, reason)
+        else:
+            self._slots[peer.slot].failures = -1  # not its fault
+        peer.kill()
+
+    # === Ends ===
+
+    def _bury(self, peer: Peer, status: int) -> None:
+        if peer not in self._peers:
+            return
+        self._selector.unregister(peer.channel.socket)
+        peer.channel.socket.close()
+        self._peers.remove(peer)
+        self._board.leave(peer.slot)
+        slot = self._slots[peer.slot]
+        slot.peer = None
+        self._hub.gone(peer)
+        if self._stopping:
+            return
+        if not self._started:
+            raise _start_error(peer, status)
+        seconds = self._backoff(slot, peer)
+        again = f" in {seconds:.0f} s" if seconds else ""
+        log.warning(
+            "Worker process %d has ended (%s): another one starts%s",
+            peer.pid, _reason(peer, status), again,
+        )  # fmt: skip
+        slot.due = time.monotonic() + seconds
+        self._let_in()  # what only the dead one had, nobody needs any more
+
+    def _backoff(self, slot: _Slot, peer: Peer) -> float:
+        if peer.accepts or slot.failures < 0:
+            slot.failures = 0
+            return 0.0
+        slot.failures += 1
+        return min(FIRST_BACKOFF_SECONDS * 2 ** (slot.failures - 1), LAST_BACKOFF_SECONDS)
+
+
+def _noted(number: int, frame: object) -> None:
+    """Python wakes the selector; this only keeps the default from happening."""
+
+
+def _reason(peer: Peer, status: int) -> str:
+    if peer.failure is not None:
+        return peer.failure["text"]
+    code = os.waitstatus_to_exitcode(status)
+    return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+
+def _start_error(peer: Peer, status: int) -> ZooError:
+    if peer.failure is not None:
+        return failure.from_json(peer.failure)
+    return StartError(f"A worker process ended before it was ready ({_reason(peer, status)}).")
