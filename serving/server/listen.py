@@ -13,23 +13,14 @@ import stat
 import struct
 import time
 from collections.abc import Callable
-from email.utils import formatdate
-
-import uvicorn
-from uvicorn.server import ServerState
 
 from serving.errors import PortInUse, StartError
-from serving.server.rest.app import RestApp
-from serving.server.rest.protocol import GuardedProtocol
 from serving.server.workers.turn import Turn
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 2048
 HANDSHAKE_SECONDS = 10.0  # for a client to agree on TLS
-# A keep-alive client that is idle when the server drains may be about to send: its connection is
-# left open this long, and what it still sends is answered with `Connection: close`.
-DRAIN_SECONDS = 0.3
 ADMIT_SECONDS = 0.05  # for the kernel to complete the connections that are being made
 OPEN_SECONDS = 1.0  # for accepted connections to be set up before the drain goes on
 FULL_SECONDS = 0.1  # between tries while the process may open no more files
@@ -262,52 +253,3 @@ class _Counted:
         if self._turn is not None:
             self._turn.closed()
             self._turn = None
-
-
-class RestServer:
-    """uvicorn's HTTP in a loop that somebody else owns, on connections that the acceptor takes."""
-
-    def __init__(self, app: RestApp, listener: socket.socket, turn: Turn | None = None):
-        self.config = uvicorn.Config(
-            app,
-            http=GuardedProtocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            timeout_keep_alive=75,
-        )
-        self.config.load()
-        self._app = app
-        self._state = ServerState()
-        self._acceptor = Acceptor(listener, self._protocol, turn=turn)
-        self._clock: asyncio.TimerHandle | None = None
-
-    def _protocol(self) -> asyncio.Protocol:
-        return self.config.http_protocol_class(
-            config=self.config, server_state=self._state, app_state={}
-        )
-
-    async def begin(self) -> None:
-        """Listen. On return, requests are answered."""
-        self._set_date()
-        self._acceptor.begin()
-
-    def _set_date(self) -> None:
-        """Every answer has a Date header, which says the second."""
-        date = (b"date", formatdate(usegmt=True).encode())
-        self._state.default_headers = [date, *self.config.encoded_headers]
-        self._clock = asyncio.get_running_loop().call_later(1.0, self._set_date)
-
-    async def drain(self) -> None:
-        """Answer what has been sent, then close; no request that was accepted is lost."""
-        self._app.closing = True
-        await self._acceptor.admit_no_more()
-        await asyncio.sleep(DRAIN_SECONDS)
-        for connection in list(self._state.connections):
-            connection.shutdown()
-        while self._state.connections or self._state.tasks:
-            await asyncio.sleep(0.02)
-        if self._clock is not None:
-            self._clock.cancel()

@@ -1,1 +1,1 @@
-"""The REST interface: an ASGI application with TensorFlow Serving's routes and JSON."""
+"""The REST interface: an application with TensorFlow Serving's routes and JSON."""

@@ -20,6 +20,8 @@ from serving.server.servable import Signature, TensorSpec
 
 SHORTEST = 256  # bytes of a body; the exact way is as fast for a shorter one
 
+MOST_AXES = 32
+
 _NAME = rb'"([A-Za-z0-9_./-]*)"'
 _SIGNATURE = rb'"signature_name"\s*:\s*' + _NAME
 _START = re.compile(
@@ -77,7 +79,7 @@ class Numbers:
             return None
         try:
             buffer = self.parsed.as_buffer(of_type=kind)
-        except (ValueError, TypeError, OverflowError):
+        except (ValueError, TypeError, RuntimeError):  # not all of them are such numbers
             return None
         values = np.frombuffer(buffer, _BUFFERS[kind])
         return _converted(values, dtype, shape) if values.size == math.prod(shape) else None
@@ -100,7 +102,7 @@ def read(body: bytes) -> Numbers | None:
     joints = text.translate(None, _NUMBERS)
     try:
         parsed = _parse(text)
-    except (ValueError, TypeError, OverflowError):
+    except (ValueError, RuntimeError):  # no JSON; too deep, or too large a number
         return None
     signature = (start[1] or end[2] or b"").decode()
     name = None if start[3] is None else start[3].decode()
@@ -135,6 +137,8 @@ def _shape(joints: bytes) -> tuple[int, ...] | None:
     comparison of the whole tells.
     """
     depth = len(joints) - len(joints.lstrip(b"["))
+    if depth > MOST_AXES:
+        return None
     sizes: list[int] = []
     unit = 0  # the joints of one element
     for level in range(depth, 0, -1):

@@ -93,7 +93,9 @@ def test_what_is_not_quite_right(text: str, number: int, form: str) -> None:
     _check(_padded((form % text).encode()), number)
 
 
-@pytest.mark.parametrize("text", ["[[1,2],[3]]", "[[1,[2]]]", "[[],[]]", "[1,[2]]", "[[1],2]"])
+@pytest.mark.parametrize(
+    "text", ["[[1,2],[3]]", "[[1,[2]]]", "[[],[]]", "[1,[2]]", "[[1],2]", "[" * 99 + "1" + "]" * 99]
+)
 def test_ragged_lists_are_left_to_the_exact_way(text: str) -> None:
     body = _padded(b'{"instances":%s}' % text.encode())
     fast = json_numbers.read(body)

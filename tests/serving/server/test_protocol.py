@@ -15,20 +15,19 @@ import pytest
 from serving.server import listen
 from serving.server.core import Core
 from serving.server.execution import Execution
+from serving.server.http1.connection import Guards
 from serving.server.manager import Manager
 from serving.server.metrics import Metrics
 from serving.server.rest import json_parse
 from serving.server.rest.app import Limits, RestApp
 from serving.server.rest.json_parse import parse_object
-from serving.server.rest.protocol import GuardedProtocol
+from serving.server.rest.service import RestServer
 from serving.server.status import Code, ServingError
 
 HEAD = b"POST /v1/models/m:predict HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
 
 
-class Impatient(GuardedProtocol):
-    arrival_seconds = 0.3
-    reading_seconds = 0.3
+IMPATIENT = Guards(arrival_seconds=0.3, reading_seconds=0.3)
 
 
 @contextmanager
@@ -42,12 +41,11 @@ def rest(limits: Limits | None = None, metrics: Metrics | None = None) -> Iterat
     )
     listener = listen.claim("127.0.0.1", 0, "REST")
     loop = asyncio.new_event_loop()
-    server = listen.RestServer(app, listener)
-    server.config.http_protocol_class = server.config.http = Impatient
+    server = RestServer(app, listener, guards=IMPATIENT)
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(server.begin(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(_begin(server), loop).result(10)
         yield listener.getsockname()[1]
     finally:
         asyncio.run_coroutine_threadsafe(server.drain(), loop).result(10)
@@ -56,6 +54,10 @@ def rest(limits: Limits | None = None, metrics: Metrics | None = None) -> Iterat
         loop.close()
         execution.stop()
         manager.stop()
+
+
+async def _begin(server: RestServer) -> None:
+    server.begin()
 
 
 def _answer(port: int) -> bytes:

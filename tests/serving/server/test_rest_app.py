@@ -1,4 +1,4 @@
-"""The ASGI application without a network: limits, CORS, draining, clients that leave."""
+"""The REST application without a network: limits, CORS, draining."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from serving.config import Batching
 from serving.server.batching import Batcher
 from serving.server.core import Call, Core
 from serving.server.execution import Execution
+from serving.server.http1.message import Request, Response
 from serving.server.manager import Manager
 from serving.server.rest import handlers, routes
 from serving.server.rest.app import Limits, RestApp
@@ -36,36 +37,23 @@ def _ask(
     path: str,
     chunks: tuple[bytes, ...] = (),
     headers: tuple[tuple[bytes, bytes], ...] = (),
-    *,
-    leaves: bool = False,
-) -> tuple[int, dict[str, str], bytes] | None:
-    """What the application sends for a request, None for nothing at all."""
-    messages = [{"type": "http.request", "body": c, "more_body": True} for c in chunks]
-    messages.append(
-        {"type": "http.disconnect"} if leaves else {"type": "http.request", "body": b""}
-    )
-    sent: list[dict[str, Any]] = []
+) -> tuple[int, dict[str, str], bytes]:
+    """What the application answers."""
+    request = Request(method, path.encode(), list(headers))
 
-    async def receive() -> dict[str, Any]:
-        return messages.pop(0)
+    async def ask() -> Response:
+        for chunk in chunks:
+            refusal = app.received(request, chunk)
+            if refusal is not None:
+                return refusal
+            request.chunks.append(chunk)
+        answer = app.start(request)
+        return answer if isinstance(answer, Response) else await answer
 
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    scope = {
-        "type": "http",
-        "method": method,
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": list(headers),
-    }
-    asyncio.run(app(scope, receive, send))
-    if not sent:
-        return None
-    start, body = sent
-    found = {name.decode(): value.decode() for name, value in start["headers"]}
-    return start["status"], found, body["body"]
+    response = asyncio.run(ask())
+    app.gone(request)
+    found = {name.decode(): value.decode() for name, value in response.headers}
+    return response.status, found | {"close": response.close}, response.body
 
 
 def test_a_body_beyond_the_limit_is_refused(core: Core) -> None:
@@ -73,12 +61,6 @@ def test_a_body_beyond_the_limit_is_refused(core: Core) -> None:
     status, _, body = _ask(app, "POST", "/v1/models/m:predict", (b"12345678", b"9abcdef"))
     assert status == 400
     assert json.loads(body) == {"error": "Request body is larger than 10 bytes."}
-
-
-def test_a_client_that_leaves_gets_no_answer(core: Core) -> None:
-    app = RestApp(core)
-    assert _ask(app, "POST", "/v1/models/m:predict", (b"{",), leaves=True) is None
-    assert app.under_way == 0
 
 
 class Slow:
@@ -138,9 +120,9 @@ def test_cors_headers_only_with_their_flag(core: Core, cors: bool) -> None:
 
 def test_draining_closes_connections(core: Core) -> None:
     app = RestApp(core)
-    assert "connection" not in _ask(app, "GET", "/v1/models/m")[1]
+    assert not _ask(app, "GET", "/v1/models/m")[1]["close"]
     app.closing = True
-    assert _ask(app, "GET", "/v1/models/m")[1]["connection"] == "close"
+    assert _ask(app, "GET", "/v1/models/m")[1]["close"]
 
 
 @pytest.mark.parametrize(
