@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from functools import lru_cache
 
 import numpy as np
 from tensorflow.core.framework import tensor_pb2
@@ -35,6 +36,7 @@ def predict_response(
     return b"".join(pieces)
 
 
+@lru_cache(maxsize=256)
 def model_spec(model: str, version: int, signature: str = "") -> bytes:
     """The serialised ModelSpec of an answer."""
     number = _tag(1, 0) + _varint(version) if version else b""
@@ -49,13 +51,19 @@ def _tensor(array: np.ndarray, as_content: bool) -> bytes:
         message = tensor_pb2.TensorProto()
         tensor_proto.fill(message, array, as_content=as_content)
         return message.SerializeToString()
-    shape = b"".join(_field(2, _tag(1, 0) + _varint(size) if size else b"") for size in array.shape)
-    header = _tag(1, 0) + _varint(dtype.number) + _field(2, shape)
+    header = _header(dtype.number, array.shape)
     if not array.size:
         return header
     if sys.byteorder == "big":
         array = array.byteswap()
     return header + _field(packed, np.ascontiguousarray(array).tobytes())
+
+
+@lru_cache(maxsize=1024)
+def _header(dtype: int, shape: tuple[int, ...]) -> bytes:
+    """The fields of a TensorProto before its values."""
+    sizes = b"".join(_field(2, _tag(1, 0) + _varint(size) if size else b"") for size in shape)
+    return _tag(1, 0) + _varint(dtype) + _field(2, sizes)
 
 
 def _field(number: int, payload: bytes) -> bytes:

@@ -142,10 +142,12 @@ def _shape(joints: bytes) -> tuple[int, ...] | None:
     sizes: list[int] = []
     unit = 0  # the joints of one element
     for level in range(depth, 0, -1):
-        closing = b"]" * (depth - level + 1)
-        end = joints.find(closing)
-        inside = end + depth - level - level  # joints within the first list of this level
-        if end < 0 or (inside + 1) % (unit + 1):
+        if level == 1:  # the whole
+            inside = len(joints) - 2
+        else:
+            end = joints.find(b"]" * (depth - level + 1))
+            inside = end + depth - level - level  # joints within the first list of this level
+        if inside < 0 or (inside + 1) % (unit + 1):
             return None
         sizes.insert(0, (inside + 1) // (unit + 1))
         unit = inside + 2
