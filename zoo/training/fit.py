@@ -161,7 +161,8 @@ def _fit(
 ) -> Run:
     steps = len(dataset.train) // recipe.batch_size
     objective = objective_for(dataset.task)
-    compile_model(model, dataset.task, recipe, steps, placed)
+    tokens = objective.tokens(dataset.train)
+    compile_model(model, dataset.task, recipe, steps, placed, tokens)
     for sentence in [*strategies.warnings_for(model, placed), *objective.warnings()]:
         console.print(f"[yellow]Warning:[/] {sentence}")
     epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
@@ -210,8 +211,12 @@ def compile_model(
     recipe: Recipe,
     steps_per_epoch: int,
     strategy: tf.distribute.Strategy | None = None,
+    tokens: float | None = None,
 ) -> None:
-    """Compiles with the loss and metric of the task, and the optimizer of the recipe."""
+    """Compiles with the loss and metric of the task, and the optimizer of the recipe.
+
+    `tokens` is the training split's, see `Objective.tokens`.
+    """
     objective = objective_for(task)
     with strategies.scope(strategy):
         optimizer = make_optimizer(recipe, steps_per_epoch)
@@ -221,7 +226,7 @@ def compile_model(
         own_xla = keras.backend.backend() != "tensorflow"
         model.compile(
             optimizer=optimizer,
-            loss=objective.loss(recipe),
+            loss=objective.loss(recipe, tokens),
             metrics=objective.metrics(),
             jit_compile="auto" if own_xla else recipe.jit_compile,
             steps_per_execution=min(recipe.steps_per_execution, steps_per_epoch),

@@ -54,11 +54,24 @@ class ClassAccuracy(keras.metrics.Mean):
 
 @keras.saving.register_keras_serializable(package="zoo")
 class TokenCrossEntropy(keras.losses.Loss):
-    """Mean cross-entropy a token, in nats, with label smoothing (Vaswani et al., 2017, 5.4)."""
+    """Mean cross-entropy a token, in nats, with label smoothing (Vaswani et al., 2017, 5.4).
 
-    def __init__(self, label_smoothing: float = 0.0, name: str = "token_cross_entropy"):
+    Args:
+        label_smoothing: share of a target that is spread over the vocabulary.
+        tokens: how many targets an example has on average. The batch's sum is then divided by
+            what a batch has of them on average, not by its own: where batches hold examples of
+            like length, a token of a long one otherwise counts for a fraction of a short one's.
+        name: of the loss.
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        tokens: float | None = None,
+        name: str = "token_cross_entropy",
+    ):
         super().__init__(name=name)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing, self.tokens = label_smoothing, tokens
 
     def call(self, targets, logits):
         if self.label_smoothing:
@@ -71,10 +84,13 @@ class TokenCrossEntropy(keras.losses.Loss):
         else:
             losses = token_losses(targets, logits)
         keep = _counted(targets, losses.dtype)
-        return ops.sum(losses * keep) / ops.maximum(ops.sum(keep), 1.0)
+        total = ops.sum(losses * keep)
+        if self.tokens is None:
+            return total / ops.maximum(ops.sum(keep), 1.0)
+        return total / (ops.cast(ops.shape(targets)[0], total.dtype) * self.tokens)
 
     def get_config(self) -> dict:
-        return {"label_smoothing": self.label_smoothing, "name": self.name}
+        return {"label_smoothing": self.label_smoothing, "tokens": self.tokens, "name": self.name}
 
 
 @keras.saving.register_keras_serializable(package="zoo")

@@ -37,9 +37,13 @@ class Objective(ABC):
     def __init__(self, task: Task):
         self.task = task
 
+    def tokens(self, train: Split) -> float | None:
+        """Targets of an example on average; None where all batches have as many."""
+        return None
+
     @abstractmethod
-    def loss(self, recipe: Recipe) -> Any:
-        """What `compile` takes as loss."""
+    def loss(self, recipe: Recipe, tokens: float | None = None) -> Any:
+        """What `compile` takes as loss; `tokens` is what the method of that name gives."""
 
     def metrics(self) -> list[Any]:
         """What `compile` takes as metrics."""
@@ -83,7 +87,7 @@ class Objective(ABC):
 class Classification(Objective):
     metric, output = "accuracy", "probabilities"
 
-    def loss(self, recipe: Recipe) -> Any:
+    def loss(self, recipe: Recipe, tokens: float | None = None) -> Any:
         return ClassCrossEntropy(recipe.label_smoothing)
 
     def metrics(self) -> list[Any]:
@@ -96,7 +100,7 @@ class Classification(Objective):
 class Binary(Objective):
     metric, output = "accuracy", "probability"
 
-    def loss(self, recipe: Recipe) -> Any:
+    def loss(self, recipe: Recipe, tokens: float | None = None) -> Any:
         return keras.losses.BinaryCrossentropy(label_smoothing=recipe.label_smoothing)
 
     def width(self, dataset: Dataset) -> int:
@@ -106,7 +110,7 @@ class Binary(Objective):
 class Regression(Objective):
     metric, output = "r2", "values"
 
-    def loss(self, recipe: Recipe) -> Any:
+    def loss(self, recipe: Recipe, tokens: float | None = None) -> Any:
         return "mean_squared_error"
 
     def metrics(self) -> list[Any]:
@@ -121,8 +125,8 @@ class Tokens(Objective):
 
     metric, output, bucketed = "accuracy", "logits", True
 
-    def loss(self, recipe: Recipe) -> Any:
-        return TokenCrossEntropy(recipe.label_smoothing)
+    def loss(self, recipe: Recipe, tokens: float | None = None) -> Any:
+        return TokenCrossEntropy(recipe.label_smoothing, tokens)
 
     def metrics(self) -> list[Any]:
         return [TokenAccuracy()]
@@ -153,6 +157,9 @@ class Tokens(Objective):
 
 class Translation(Tokens):
     """Judged by what greedy decoding makes of the source alone."""
+
+    def tokens(self, train: Split) -> float | None:
+        return float((train.y != 0).sum() / len(train))
 
     def warnings(self) -> list[str]:
         backend = keras.backend.backend()

@@ -54,6 +54,17 @@ def test_a_batch_of_padding_alone_has_no_loss() -> None:
     assert float(loss) == 0.0
 
 
+def test_every_token_counts_alike_in_batches_of_like_length(tokens: tuple) -> None:
+    """The gradients of batches of one row add up to that of the whole."""
+    targets, logits = tokens
+    count = (targets != 0).sum() / len(targets)
+    loss = TokenCrossEntropy(0.1, tokens=float(count))
+    rows = [float(loss(targets[i : i + 1], logits[i : i + 1])) for i in range(len(targets))]
+    assert np.mean(rows) == pytest.approx(float(TokenCrossEntropy(0.1)(targets, logits)), rel=1e-5)
+    again = TokenCrossEntropy.from_config(loss.get_config())
+    assert float(again(targets, logits)) == float(loss(targets, logits))
+
+
 def test_token_metrics_are_the_same_however_batches_are_cut(tokens: tuple) -> None:
     targets, logits = tokens
     for metric, wanted in (
