@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import logging
 import os
+import select
 import socket
 import ssl
 import stat
@@ -26,7 +27,7 @@ OPEN_SECONDS = 1.0  # for accepted connections to be set up before the drain goe
 FULL_SECONDS = 0.1  # between tries while the process may open no more files
 COMPLAINT_SECONDS = 60.0  # between two lines about that
 TURN_SECONDS = 0.002  # a connection that is another worker's is left to it this long ...
-TURNS = 8  # ... and so often: a worker that is stopped must not keep clients waiting
+TURNS = 15  # ... and so often: a worker that is stopped must not keep clients waiting
 
 _SO_ATTACH_FILTER = 26  # asm-generic/socket.h; the socket module does not name it
 
@@ -129,6 +130,8 @@ class Acceptor:
         self._loop = asyncio.get_running_loop()
         self._listener.setblocking(False)
         self._listener.listen(BACKLOG)
+        self._queue = select.poll()
+        self._queue.register(self._listener, select.POLLIN)
         self._file = _inode(self._listener)
         if self._turn is not None:
             self._turn.join()
@@ -157,6 +160,8 @@ class Acceptor:
 
     def _watch(self) -> None:
         self._resting = None
+        if not self._queue.poll(0):
+            self._waits = 0  # another worker has come for it
         self._loop.add_reader(self._listener, self._accept)
 
     def _rest(self, seconds: float) -> None:
@@ -164,25 +169,25 @@ class Acceptor:
         self._loop.remove_reader(self._listener)
         self._resting = self._loop.call_later(seconds, self._watch)
 
-    def _is_for_others(self) -> bool:
-        patient = self._polite and self._waits < TURNS
-        return patient and self._turn is not None and self._turn.of_others()
-
     def _accept(self) -> None:
-        if self._is_for_others():
+        """Take one connection, or leave it to a worker who has fewer.
+
+        Where that one does not come for it, everything that waits is taken.
+        """
+        others = self._turn is not None and self._polite and self._turn.of_others()
+        if others and self._waits < TURNS:
             self._waits += 1
             self._rest(TURN_SECONDS)
             return
+        self._waits = 0
         try:
-            connection = self._next()
+            while (connection := self._next()) is not None:
+                self._open(connection)
+                if not others:
+                    return
         except OSError as error:
             self._complain(error)
             self._rest(FULL_SECONDS)
-            return
-        if connection is None:
-            self._waits = 0
-        else:
-            self._open(connection)
 
     def _next(self) -> socket.socket | None:
         """The next connection, None where none waits.

@@ -15,6 +15,7 @@ from serving.server.workers.channel import ChannelError, Message
 from serving.server.workers.peer import Peer, Phase
 from serving.server.workers.view import Report, merge
 
+CHECK_SECONDS = 10.0  # for a worker to look at a reload: the next one waits for that
 COLLECT_SECONDS = 2.0  # then a worker's last report is on the page
 
 Replies = Mapping[Peer, Message]
@@ -172,6 +173,7 @@ class Hub:
                 self._accepting(),
                 "check",
                 lambda replies: self._checked(job, replies),
+                seconds=CHECK_SECONDS,
                 models=job.models,
             )
 

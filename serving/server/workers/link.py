@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from serving.server.workers.channel import Message, Unpacker, pack
+
+log = logging.getLogger(__name__)
 
 
 class Link(asyncio.Protocol):
@@ -54,7 +57,10 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         for message in self._unpacker.feed(data):
             if message["kind"] != "reply":
-                self._heard(message)
+                try:
+                    self._heard(message)
+                except Exception:  # a bug, which must not cost this worker its supervisor
+                    log.exception("A message of the supervisor's was not understood")
             elif (future := self._asked.get(message["id"])) is not None and not future.done():
                 future.set_result(message)
 

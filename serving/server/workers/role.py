@@ -187,8 +187,8 @@ class Member(Alone):
             log.error("The supervisor is gone: finishing the requests under way")
         self._stop_event.set()
 
-    def _reply(self, message: Message, **fields: Any) -> None:
-        self._link.tell("reply", id=message["id"], **fields)
+    def _reply(self, question: Message, /, **fields: Any) -> None:
+        self._link.tell("reply", id=question["id"], **fields)
 
     def _show(self, message: Message) -> None:
         self._manager.show(Report.from_json(message))
