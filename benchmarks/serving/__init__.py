@@ -1,6 +1,6 @@
 """How fast the model server is: requests a second and how long one takes, over REST and gRPC.
 
-    python -m benchmarks.serving --keep                     # all cases, about ten minutes
+    python -m benchmarks.serving --keep                     # all cases, about eight minutes
     python -m benchmarks.serving --quick --models dense     # a look
     python -m benchmarks.serving --processes 1 2            # two servers, taking turns
 
