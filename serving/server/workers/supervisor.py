@@ -1,26 +1,23 @@
-"""The supervisor: claims nothing, loads nothing; it starts workers and keeps them together.
+"""The supervisor: it starts workers, keeps them running, and lets them in when they are ready.
 
 It has no event loop, no thread and no TensorFlow, so that a fork of it is a clean start.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import selectors
 import signal
 import socket
-import sys
 import time
-import traceback
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from serving.errors import StartError
 from serving.server.workers import failure
 from serving.server.workers.channel import Channel, ChannelError, Message
+from serving.server.workers.forking import fork
 from serving.server.workers.hub import Hub
 from serving.server.workers.lister import Lister
 from serving.server.workers.peer import Peer, Phase
@@ -30,7 +27,7 @@ from zoo.errors import ZooError
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS, LAST_BACKOFF_SECONDS = 1.0, 30.0
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 
 Work = Callable[[socket.socket, Turn], None]  # a worker's whole life, given its end of the channel
 
@@ -47,6 +44,9 @@ class _Slot:
 
 class Supervisor:
     """Keeps `count` workers running until SIGTERM or SIGINT.
+
+    At the start all workers must come up, and they begin to accept together. Later, one that ends
+    is followed by another, which begins to accept when it answers for all that the others do.
 
     Args:
         work: what each worker does.
@@ -83,7 +83,7 @@ class Supervisor:
         woken, wake = socket.socketpair()
         woken.setblocking(False)
         wake.setblocking(False)
-        before = {number: signal.signal(number, _noted) for number in _SIGNALS}
+        before = {number: signal.signal(number, _noted) for number in SIGNALS}
         fd_before = signal.set_wakeup_fd(wake.fileno())
         self._selector.register(woken, selectors.EVENT_READ)
         self._signals = (woken, wake)
@@ -159,48 +159,19 @@ class Supervisor:
     # === Workers ===
 
     def _fork(self, slot: _Slot) -> None:
-        mine, theirs = socket.socketpair()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        # A signal between the fork and the worker's own handlers would be taken for this process's.
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
-            with warnings.catch_warnings():  # Python counts the threads of numpy's libraries
-                warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
-            if pid == 0:
-                self._become_worker(slot.number, mine, theirs)
-        finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        theirs.close()
-        slot.peer = Peer(slot.number, pid, Channel(mine))
-        self._peers.append(slot.peer)
-        self._selector.register(mine, selectors.EVENT_READ, slot.peer)
+        # Whoever holds another one's channel keeps it from seeing its end.
+        others = [*self._signals, *(peer.channel.socket for peer in self._peers)]
 
-    def _become_worker(self, slot: int, mine: socket.socket, theirs: socket.socket) -> None:
-        """The child's whole life. It never returns into its parent's callers."""
-        status = 1
-        try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            # The supervisor says when to stop: a Ctrl-C reaches all processes of a terminal.
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+        def life(end: socket.socket) -> None:
             self._selector.close()
-            # Whoever holds another one's channel keeps it from seeing its end.
-            for end in (mine, *self._signals, *(peer.channel.socket for peer in self._peers)):
-                end.close()
-            self._work(theirs, Turn(self._board, slot))
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            with contextlib.suppress(Exception):
-                logging.shutdown()
-                sys.stdout.flush()
-                sys.stderr.flush()
-            os._exit(status)
+            for other in others:
+                other.close()
+            self._work(end, Turn(self._board, slot.number))
+
+        pid, end = fork(life, SIGNALS)
+        slot.peer = Peer(slot.number, pid, Channel(end))
+        self._peers.append(slot.peer)
+        self._selector.register(end, selectors.EVENT_READ, slot.peer)
 
     def _watch(self, peer: Peer) -> None:
         events = selectors.EVENT_READ

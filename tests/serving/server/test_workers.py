@@ -87,7 +87,8 @@ class Kept:
 
     connection: http.client.HTTPConnection
     answers: list[float] = field(default_factory=list)
-    lost: float = 0.0  # when, on time.monotonic()'s clock
+    times: list[float] = field(default_factory=list)  # of the answers, by time.monotonic()
+    lost: bool = False
 
     def ask(self, model: str = "scale") -> float:
         self.connection.request("POST", f"/v1/models/{model}:predict", BODY)
@@ -95,6 +96,7 @@ class Kept:
         text = response.read()
         assert response.status == 200, text
         self.answers.append(json.loads(text)["predictions"][0])
+        self.times.append(time.monotonic())
         return self.answers[-1]
 
     def ask_until(self, stop: threading.Event) -> None:
@@ -102,7 +104,7 @@ class Kept:
             try:
                 self.ask()
             except (OSError, http.client.HTTPException):
-                self.lost = time.monotonic()
+                self.lost = True
                 return
 
 
@@ -266,13 +268,13 @@ def test_a_worker_that_is_killed_takes_only_its_own_requests(server: Reloadable)
     time.sleep(2.5)  # some of what is counted was reported
     before = counted(running, "scale")
     os.kill(old[0], signal.SIGKILL)
-    eventually(lambda: sum(client.lost > 0 for client in clients) == 2)
-    assert counted(running, "scale") >= before - _a_second_of(clients)
+    eventually(lambda: sum(client.lost for client in clients) == 2)
+    assert counted(running, "scale") >= before - _lately(clients)
     eventually(lambda: "answers" in running.log_text().rpartition("has ended")[2])
     stop.set()
     for thread in threads:
         thread.join()
-    assert sum(client.lost > 0 for client in clients) == 2
+    assert sum(client.lost for client in clients) == 2
     new = workers(running)
     assert len(new) == 2
     assert old[1] in new
@@ -286,9 +288,10 @@ def test_a_worker_that_is_killed_takes_only_its_own_requests(server: Reloadable)
     assert states(running, "third") == {1: "AVAILABLE"}
 
 
-def _a_second_of(clients: list[Kept]) -> int:
-    """How many requests may be lost with a worker: about what it answers in a second or two."""
-    return sum(len(client.answers) for client in clients if client.lost)
+def _lately(clients: list[Kept]) -> int:
+    """The last answers of the worker that is gone: a second's, and more on a busy machine."""
+    times = [moment for client in clients if client.lost for moment in client.times]
+    return sum(moment > max(times) - 3 for moment in times)
 
 
 # === A server that follows its store ===
@@ -328,7 +331,7 @@ def test_swaps_and_the_stop_lose_no_request(store: Path, versions: dict[int, Pat
                 seen.wait_for(float(number))
             (store / "late").mkdir()
             shutil.copytree(versions[2], store / "late" / "1")
-            eventually(lambda: "late" in get(running, "/v1/models/late"))
+            eventually(lambda: '"state"' in get(running, "/v1/models/late"))
             eventually(lambda: states(running, "late") == {1: "AVAILABLE"})
             pids = workers(running)
             os.kill(running.process.pid, signal.SIGTERM)
@@ -372,21 +375,20 @@ def _lives(pid: int) -> bool:
 def test_a_worker_that_cannot_start_ends_the_server(tmp_path: Path) -> None:
     (tmp_path / "m" / "1").mkdir(parents=True)
     (tmp_path / "m" / "1" / "saved_model.pb").write_bytes(b"\x00")
-    ended = [
-        subprocess.run(
-            [sys.executable, "-m", "serving.server", f"--num_processes={count}", "--port=0",
-             f"--rest_api_port={free_ports(1)[0]}", "--model_name=m",
-             f"--model_base_path={tmp_path / 'm'}", "--max_num_load_retries=0"],
-            capture_output=True, text=True, timeout=START_SECONDS, check=False,
-        )
-        for count in (1, 2)
-    ]  # fmt: skip
-    assert [each.returncode for each in ended] == [255, 255]
-    alone, several = [each.stderr.splitlines() for each in ended]
-    assert several[-1] == alone[-1]
-    assert several[-1].startswith("Failed to start server. Error: UNKNOWN: 1 servable(s) did not")
-    assert sum(line.startswith("Failed to start") for line in several) == 1
-    assert not any("Traceback" in line for line in several)
+    ended = subprocess.run(
+        [sys.executable, "-m", "serving.server", "--num_processes=2", "--port=0",
+         f"--rest_api_port={free_ports(1)[0]}", "--model_name=m",
+         f"--model_base_path={tmp_path / 'm'}", "--max_num_load_retries=0"],
+        capture_output=True, text=True, timeout=START_SECONDS, check=False,
+    )  # fmt: skip
+    lines = ended.stderr.splitlines()
+    assert ended.returncode == 255
+    assert lines[-1].startswith(
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: "
+        "{{{name: m version: 1} due to error: INTERNAL: OSError: "
+    )
+    assert sum(line.startswith("Failed to start") for line in lines) == 1
+    assert not any("Traceback" in line for line in lines)
 
 
 def test_less_than_no_process_is_one_line() -> None:
