@@ -44,6 +44,10 @@ class Lister(Source):
         self._hub = hub
         if not self._pending:
             self.relist()
+        self.later()
+
+    def later(self) -> None:
+        """Not before the next time."""
         self.due = time.monotonic() + self._list_seconds
 
     def replace(self, models: Sequence[ModelConfig]) -> None:

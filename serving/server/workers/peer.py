@@ -7,9 +7,12 @@ import signal
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from serving.errors import StartError
+from serving.server.workers import failure
 from serving.server.workers.channel import Channel, Message
 from serving.server.workers.totals import States
 from serving.server.workers.view import Report
+from zoo.errors import ZooError
 
 
 class Phase(IntEnum):
@@ -42,3 +45,16 @@ class Peer:
     def kill(self) -> None:
         """End it now."""
         os.kill(self.pid, signal.SIGKILL)
+
+    def reason(self, status: int) -> str:
+        """Why it has ended, with this status of `os.waitpid`."""
+        if self.failure is not None:
+            return self.failure["text"]
+        code = os.waitstatus_to_exitcode(status)
+        return f"signal {-code}" if code < 0 else f"exit status {code}"
+
+    def start_error(self, status: int) -> ZooError:
+        """What ends a server that this worker was needed to start."""
+        if self.failure is not None:
+            return failure.from_json(self.failure)
+        return StartError(f"A worker process ended before it was ready ({self.reason(status)}).")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -33,6 +35,7 @@ from zoo.errors import ZooError
 log = logging.getLogger(__name__)
 
 PUSH_SECONDS = 1.0  # between two reports of what was counted: a death loses no more
+ORPHAN_SECONDS = 5.0  # for a supervisor that has closed its files to be gone
 RELOADS = 16  # that may wait for models at a time
 
 
@@ -99,7 +102,7 @@ class Member(Alone):
 
     def __init__(self, end: socket.socket, turn: Turn):
         self._end, self.turn = end, turn
-        self._last_words = end.dup()
+        self._last_words, self._parent = end.dup(), os.getppid()
         self._link = Link(self._heard, self._orphaned)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._models: list[ModelConfig] = []
@@ -167,7 +170,8 @@ class Member(Alone):
     def failed(self, error: ZooError) -> None:
         """The last words of a process that cannot start."""
         self._last_words.setblocking(True)
-        self._last_words.sendall(pack({"kind": "failed", "error": failure.to_json(error)}))
+        with contextlib.suppress(OSError):  # nobody is there to hear it
+            self._last_words.sendall(pack({"kind": "failed", "error": failure.to_json(error)}))
 
     # === What the supervisor tells ===
 
@@ -184,7 +188,20 @@ class Member(Alone):
 
     def _orphaned(self) -> None:
         if not self._stop_event.is_set():
-            log.error("The supervisor is gone: finishing the requests under way")
+            self._begin_task(self._end_alone())
+
+    async def _end_alone(self) -> None:
+        """Finish, once it is sure that the supervisor is gone: its files go before it does.
+
+        While it lives, the listeners are still the other workers', and must not be closed for all.
+        """
+        deadline = time.monotonic() + ORPHAN_SECONDS
+        while os.getppid() == self._parent:
+            if time.monotonic() > deadline:
+                log.error("The channel to the supervisor is broken")
+                os._exit(1)
+            await asyncio.sleep(0.02)
+        log.error("The supervisor is gone: finishing the requests under way")
         self._stop_event.set()
 
     def _reply(self, question: Message, /, **fields: Any) -> None:

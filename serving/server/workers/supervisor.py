@@ -11,18 +11,17 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from serving.errors import StartError
-from serving.server.workers import failure
 from serving.server.workers.channel import Channel, ChannelError, Message
 from serving.server.workers.forking import fork
 from serving.server.workers.hub import Hub
 from serving.server.workers.lister import Lister
 from serving.server.workers.peer import Peer, Phase
+from serving.server.workers.signals import Signals
 from serving.server.workers.turn import Board, Turn
-from zoo.errors import ZooError
 
 log = logging.getLogger(__name__)
 
@@ -80,26 +79,16 @@ class Supervisor:
         Raises:
             ZooError: a worker could not start when the server did.
         """
-        woken, wake = socket.socketpair()
-        woken.setblocking(False)
-        wake.setblocking(False)
-        before = {number: signal.signal(number, _noted) for number in SIGNALS}
-        fd_before = signal.set_wakeup_fd(wake.fileno())
-        self._selector.register(woken, selectors.EVENT_READ)
-        self._signals = (woken, wake)
-        try:
-            while self._peers or not self._stopping:
-                self._turn()
-        finally:
-            for peer in list(self._peers):
-                peer.kill()
-                os.waitpid(peer.pid, 0)
-            signal.set_wakeup_fd(fd_before)
-            for number, handler in before.items():
-                signal.signal(number, handler)
-            for end in self._signals:
-                end.close()
-            self._selector.close()
+        with Signals(SIGNALS) as self._signals:
+            self._selector.register(self._signals.woken, selectors.EVENT_READ)
+            try:
+                while self._peers or not self._stopping:
+                    self._turn()
+            finally:
+                for peer in list(self._peers):
+                    peer.kill()
+                    os.waitpid(peer.pid, 0)
+                self._selector.close()
 
     def _turn(self) -> None:
         """One round: fork what is due, wait for something, deal with it."""
@@ -108,10 +97,10 @@ class Supervisor:
                 if slot.peer is None and time.monotonic() >= slot.due:
                     self._fork(slot)
             if self._started:
-                self._lister.look(self._hub)
+                self._look()
         for key, events in self._selector.select(self._seconds()):
             if key.data is None:
-                self._signalled(key.fileobj.recv(4096))
+                self._signalled(self._signals.come())
             elif key.data in self._peers:
                 if events & selectors.EVENT_WRITE:
                     key.data.channel.flush()
@@ -119,6 +108,13 @@ class Supervisor:
                     self._read(key.data)
         for peer in self._peers:
             self._watch(peer)
+
+    def _look(self) -> None:
+        try:
+            self._lister.look(self._hub)
+        except Exception:  # a bug or a sick disk must not end the server
+            log.exception("Listing the models failed; trying again")
+            self._lister.later()
 
     def _seconds(self) -> float | None:
         """Until something is due; None for nothing."""
@@ -133,7 +129,7 @@ class Supervisor:
 
     # === Signals ===
 
-    def _signalled(self, numbers: bytes) -> None:
+    def _signalled(self, numbers: Container[int]) -> None:
         if signal.SIGTERM in numbers or signal.SIGINT in numbers:
             self._stop()
         for peer in list(self._peers):
@@ -160,7 +156,7 @@ class Supervisor:
 
     def _fork(self, slot: _Slot) -> None:
         # Whoever holds another one's channel keeps it from seeing its end.
-        others = [*self._signals, *(peer.channel.socket for peer in self._peers)]
+        others = [*self._signals.ends, *(peer.channel.socket for peer in self._peers)]
 
         def life(end: socket.socket) -> None:
             self._selector.close()
@@ -168,7 +164,14 @@ class Supervisor:
                 other.close()
             self._work(end, Turn(self._board, slot.number))
 
-        pid, end = fork(life, SIGNALS)
+        try:
+            pid, end = fork(life, SIGNALS)
+        except OSError as error:
+            if not self._started:
+                raise StartError(f"A worker process cannot start: {error.strerror}.") from error
+            log.error("A worker process cannot start: %s", error.strerror)
+            slot.due = time.monotonic() + _next_backoff(slot)
+            return
         slot.peer = Peer(slot.number, pid, Channel(end))
         self._peers.append(slot.peer)
         self._selector.register(end, selectors.EVENT_READ, slot.peer)
@@ -188,7 +191,10 @@ class Supervisor:
             log.error("Worker process %d is given up: %s", peer.pid, error)
             messages, more = [], False
         for message in messages:
-            self._heard(peer, message)
+            try:
+                self._heard(peer, message)
+            except Exception:  # a bug, which must not end the server
+                log.exception("A message of worker process %d was not understood", peer.pid)
         if status is not None:
             self._bury(peer, status)
         elif not more:
@@ -262,12 +268,12 @@ class Supervisor:
         if self._stopping:
             return
         if not self._started:
-            raise _start_error(peer, status)
+            raise peer.start_error(status)
         seconds = self._backoff(slot, peer)
         again = f" in {seconds:.0f} s" if seconds else ""
         log.warning(
             "Worker process %d has ended (%s): another one starts%s",
-            peer.pid, _reason(peer, status), again,
+            peer.pid, peer.reason(status), again,
         )  # fmt: skip
         slot.due = time.monotonic() + seconds
         self._let_in()  # what only the dead one had, nobody needs any more
@@ -276,22 +282,10 @@ class Supervisor:
         if peer.accepts or slot.failures < 0:
             slot.failures = 0
             return 0.0
-        slot.failures += 1
-        return min(FIRST_BACKOFF_SECONDS * 2 ** (slot.failures - 1), LAST_BACKOFF_SECONDS)
+        return _next_backoff(slot)
 
 
-def _noted(number: int, frame: object) -> None:
-    """Python wakes the selector; this only keeps the default from happening."""
-
-
-def _reason(peer: Peer, status: int) -> str:
-    if peer.failure is not None:
-        return peer.failure["text"]
-    code = os.waitstatus_to_exitcode(status)
-    return f"signal {-code}" if code < 0 else f"exit status {code}"
-
-
-def _start_error(peer: Peer, status: int) -> ZooError:
-    if peer.failure is not None:
-        return failure.from_json(peer.failure)
-    return StartError(f"A worker process ended before it was ready ({_reason(peer, status)}).")
+def _next_backoff(slot: _Slot) -> float:
+    """Seconds until the next try, after one that came to nothing."""
+    slot.failures += 1
+    return min(FIRST_BACKOFF_SECONDS * 2 ** (slot.failures - 1), LAST_BACKOFF_SECONDS)
