@@ -128,6 +128,16 @@ class Reloadable:
         policy = VersionPolicy("all")
         return [ModelConfig(name, str(self.models / name), policy) for name in names]
 
+    @property
+    def file(self) -> Path:
+        return self.models / "models.config"
+
+    def write(self, *models: ModelConfig) -> None:
+        """Change the file that the server was started with."""
+        partial = self.file.with_suffix(".partial")
+        partial.write_text(text_format.MessageToString(server_config(models)))
+        partial.replace(self.file)
+
     def reload(self, *models: ModelConfig) -> None:
         """HandleReloadConfigRequest; raises grpc.RpcError."""
         import grpc
@@ -148,15 +158,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reloadable]:
     for number, name in enumerate(("scale", "other", "third"), 1):
         models.save_scale(folder / name / "1", float(number))
     found = Reloadable(None, folder)  # type: ignore[arg-type]
-    config, monitoring = folder / "models.config", folder / "monitoring.config"
-    config.write_text(text_format.MessageToString(server_config(found.config("scale"))))
+    config, monitoring = found.file, folder / "monitoring.config"
+    found.write(*found.config("scale"))
     monitoring.write_text("prometheus_config { enable: true }")
     grpc_port, rest_port = free_ports(2)
     command = [
         sys.executable, "-m", "serving.server", "--num_processes=2", f"--port={grpc_port}",
         f"--rest_api_port={rest_port}", f"--model_config_file={config}",
         f"--monitoring_config_file={monitoring}", "--max_num_load_retries=0",
-        "--file_system_poll_wait_seconds=1",
+        "--model_config_file_poll_wait_seconds=1",
     ]  # fmt: skip
     with background(folder, command=command, timeout=START_SECONDS) as running:
         found.running = running
@@ -286,6 +296,27 @@ def test_a_worker_that_is_killed_takes_only_its_own_requests(server: Reloadable)
     for client in fresh:
         client.connection.close()
     assert states(running, "third") == {1: "AVAILABLE"}
+
+
+def test_all_workers_follow_the_file(server: Reloadable) -> None:
+    running = server.running
+    server.write(*server.config("scale", "other"))
+    eventually(lambda: '"AVAILABLE"' in get(running, "/v1/models/other"))
+    fresh = [_fresh(server, "other") for _ in range(8)]
+    assert {client.answers[0] for client in fresh} == {2.0}
+    server.file.write_text("model_config_list { nonsense }")
+    eventually(lambda: "Failed to read ModelServerConfig file" in running.log_text())
+    labelled = ModelConfig("scale", str(server.models / "scale"), labels={"best": 7})
+    server.write(labelled)
+    eventually(lambda: "Failed to ReloadConfig" in running.log_text())
+    time.sleep(3)  # it is tried again each second, and said once
+    assert running.log_text().count("Failed to read ModelServerConfig file") == 1
+    assert running.log_text().count("Failed to ReloadConfig") == 1
+    assert [client.ask("other") for client in fresh] == [2.0] * 8
+    server.write(*server.config("scale"))
+    eventually(lambda: states(running, "other") == {1: "END"})
+    for client in fresh:
+        client.connection.close()
 
 
 def _lately(clients: list[Kept]) -> int:
