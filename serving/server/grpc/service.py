@@ -114,25 +114,17 @@ class GrpcServer:
 
     def received(self, connection: Connection, stream: Stream, data: bytes) -> None:
         limit = self.listening.message_bytes
-        size = stream.size + len(data) - messages.PREFIX.size
+        size = stream.body.size + len(data) - messages.PREFIX.size
         if size > limit:
             self._fail(connection, stream, messages.too_large(size, limit))
         elif self._held + len(data) > self.listening.held_bytes:
-            self._fail(
-                connection,
-                stream,
-                ServingError(
-                    Code.RESOURCE_EXHAUSTED, "Too many large requests at a time; try again."
-                ),
-            )
+            self._fail(connection, stream, _too_much())
         else:
             self._held += len(data)
             stream.held += len(data)
 
     def gone(self, stream: Stream) -> None:
-        self._held -= stream.held
-        stream.held = 0
-        stream.chunks.clear()
+        self._release(stream)
         cancel, stream.cancel = stream.cancel, None
         if cancel is not None:
             cancel()
@@ -141,7 +133,7 @@ class GrpcServer:
         request = stream.request
         try:
             message = messages.read_message(
-                stream.body(), request.encoding, self.listening.message_bytes
+                stream.body.whole(), request.encoding, self.listening.message_bytes
             )
         except ServingError as error:
             self._fail(connection, stream, error)
@@ -159,7 +151,7 @@ class GrpcServer:
             except Exception as error:
                 self._fail(connection, stream, error)
             else:
-                _answer(connection, stream, answer)
+                self._answer(connection, stream, answer)
             return
         if method.waits:
             work = (call, NEVER_INLINE, *work[2:])
@@ -198,13 +190,30 @@ class GrpcServer:
     ) -> None:
         data = await answer(*work)
         stream.cancel = None
-        _answer(connection, stream, data)
+        self._answer(connection, stream, data)
 
     def _late(self, connection: Connection, stream: Stream) -> None:
         if stream.cancel is not None:
             self._fail(
                 connection, stream, ServingError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
             )
+
+    def _answer(self, connection: Connection, stream: Stream, message: bytes) -> None:
+        """Send an answer, if somebody still waits for it. It may have to wait for its client."""
+        if connection.streams.get(stream.number) is not stream:
+            return
+        self._release(stream)
+        if self._held + len(message) > self.listening.held_bytes:
+            self._fail(connection, stream, _too_much())
+            return
+        self._held += len(message)
+        stream.held = len(message)
+        connection.respond(stream, messages.ANSWER, messages.with_prefix(message), messages.OK)
+
+    def _release(self, stream: Stream) -> None:
+        self._held -= stream.held
+        stream.held = 0
+        stream.body.clear()
 
     def _fail(self, connection: Connection, stream: Stream, error: Exception) -> None:
         if connection.streams.get(stream.number) is not stream:
@@ -217,10 +226,8 @@ class GrpcServer:
         connection.respond_briefly(stream, messages.STATUS_200 + messages.TYPE + trailers)
 
 
-def _answer(connection: Connection, stream: Stream, message: bytes) -> None:
-    """Send an answer, if somebody still waits for it."""
-    if connection.streams.get(stream.number) is stream:
-        connection.respond(stream, messages.ANSWER, messages.with_prefix(message), messages.OK)
+def _too_much() -> ServingError:
+    return ServingError(Code.RESOURCE_EXHAUSTED, "Too many large requests at a time; try again.")
 
 
 def _model_spec(request: bytes) -> bytes:

@@ -19,6 +19,8 @@ from serving.server.http1.message import Request, Response
 log = logging.getLogger(__name__)
 
 HEAD_BYTES = 64 * 1024
+SLICE = 32 * 1024  # bytes that are read in one go ...
+TURN_SECONDS = 0.005  # ... and how long that may go on before other connections have their turn
 MOST_WAITING = 16  # requests that a client has sent ahead of the answers
 _PLAIN = [(b"content-type", b"text/plain; charset=utf-8")]
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -66,13 +68,14 @@ class Connection(asyncio.Protocol):
         self._application, self._connections, self._guards = application, connections, guards
         self._parser = httptools.HttpRequestParser(self)
         self._request: Request | None = None  # that is arriving
-        self._in_head = False
+        self._in_head, self._trailers = False, 0
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task | None = None
         self._refused = False  # nothing more is read
         self._last = False  # the connection ends when it is idle
         self._since = self._received = 0.0
         self._unread_since: float | None = None
+        self._rest = b""  # that has come and is not read yet
 
     # === asyncio ===
 
@@ -93,6 +96,25 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._received += len(data)
+        started = self._loop.time()
+        for start in range(0, len(data), SLICE):
+            if start and self._loop.time() - started > TURN_SECONDS:
+                # Crumbs take long to read: it is somebody else's turn.
+                self._rest = data[start:]
+                self.transport.pause_reading()
+                self._loop.call_soon(self._go_on)
+                return
+            self._feed(data if len(data) <= SLICE else data[start : start + SLICE])
+
+    def _go_on(self) -> None:
+        rest, self._rest = self._rest, b""
+        if rest and not self.transport.is_closing():
+            self._received -= len(rest)
+            if self._unread_since is None and len(self._waiting) <= MOST_WAITING:
+                self.transport.resume_reading()
+            self.data_received(rest)
+
+    def _feed(self, data: bytes) -> None:
         if self._refused:
             return
         try:
@@ -153,13 +175,19 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         self._request, self._in_head, self._first = Request(), True, False
+        self._trailers = 0
         self._since, self._received = self._loop.time(), 0.0
 
     def on_url(self, url: bytes) -> None:
         self._request.target += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._request.headers.append((name.lower(), value))
+        if self._in_head:
+            self._request.headers.append((name.lower(), value))
+            return
+        self._trailers += len(name) + len(value)  # they mean nothing here
+        if self._trailers > HEAD_BYTES:
+            self._refuse("Request trailers are too large.")
 
     def on_headers_complete(self) -> None:
         request, self._in_head = self._request, False
@@ -176,8 +204,7 @@ class Connection(asyncio.Protocol):
             self._refused = True
             self._queue(request, refusal)
             return
-        request.chunks.append(data)
-        request.size += len(data)
+        request.body.add(data)
 
     def on_message_complete(self) -> None:
         request, self._request = self._request, None

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from http import HTTPStatus
 
+from serving.server.body import Body
+
 Headers = list[tuple[bytes, bytes]]
 
 _LINES = {
@@ -24,15 +26,10 @@ class Request:
     method: str = ""
     target: bytes = b""
     headers: Headers = field(default_factory=list)
-    chunks: list[bytes] = field(default_factory=list)
-    size: int = 0
+    body: Body = field(default_factory=Body)
     held: int = 0
     keep_alive: bool = True
     refusal: Response | None = None  # its answer, known before it was complete
-
-    def body(self) -> bytes:
-        """All of its body."""
-        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
 
     def header(self, name: bytes) -> bytes:
         """The first header of that name; empty where there is none."""

@@ -46,7 +46,8 @@ class Connection(Receiver, asyncio.Protocol):
         self._connections, self._guards = connections, guards
         self._arriving: asyncio.TimerHandle | None = None
         self._reading: asyncio.TimerHandle | None = None
-        self._since = 0.0
+        self._blocked: asyncio.TimerHandle | None = None
+        self._since = self._blocked_since = self._sent = 0.0
 
     # === asyncio ===
 
@@ -58,19 +59,34 @@ class Connection(Receiver, asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._connections.discard(self)
-        for timer in (self._arriving, self._reading):
+        for timer in (self._arriving, self._reading, self._blocked):
             if timer is not None:
                 timer.cancel()
         self._drop_all()
 
     def data_received(self, data: bytes) -> None:
+        if self._take(data):
+            self.transport.pause_reading()
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self._closing():
+            return
+        if self._take(b""):
+            asyncio.get_running_loop().call_soon(self._go_on)
+        elif self._reading is None and not self._closing():
+            self.transport.resume_reading()
+
+    def _take(self, data: bytes) -> bool:
+        """Whether there is more to do."""
         try:
-            self.take(data)
+            return self.take(data)
         except ConnectionFault as fault:
             self._end(fault.code, str(fault))
         except Exception:
             log.exception("A connection failed")
             self._end(ErrorCode.INTERNAL_ERROR, "internal error")
+        return False
 
     def pause_writing(self) -> None:
         # Who does not read is not read from, or answers to its frames would fill the memory.
@@ -82,8 +98,8 @@ class Connection(Receiver, asyncio.Protocol):
         if self._reading is not None:
             self._reading.cancel()
             self._reading = None
-        if not self.transport.is_closing():
-            self.transport.resume_reading()
+        if not self._closing():
+            self._go_on()
 
     # === The end ===
 
@@ -103,6 +119,9 @@ class Connection(Receiver, asyncio.Protocol):
             return
         super()._forget(stream)
         self._application.gone(stream)
+        if self._blocked is not None and not self._waiting:
+            self._blocked.cancel()
+            self._blocked = None
         self._expect_nothing()
         self._close_if_done()
 
@@ -154,5 +173,26 @@ class Connection(Receiver, asyncio.Protocol):
         left = self._since + earned - loop.time()
         if left > 0:
             self._arriving = loop.call_later(left, self._check_arrival)
+        else:
+            self.transport.abort()
+
+    # === A client must take its answers in time ===
+
+    def _expect_room(self, sent: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._sent += sent
+        if self._blocked is None:
+            self._blocked_since, self._sent = loop.time(), 0
+            self._blocked = loop.call_later(self._guards.reading_seconds, self._check_room)
+
+    def _check_room(self) -> None:
+        loop, guards = asyncio.get_running_loop(), self._guards
+        earned = guards.reading_seconds + self._sent / guards.bytes_per_second
+        left = self._blocked_since + earned - loop.time()
+        self._blocked = None
+        if not self._waiting:
+            return
+        if left > 0:
+            self._blocked = loop.call_later(left, self._check_room)
         else:
             self.transport.abort()

@@ -10,6 +10,7 @@ import hpack
 from serving.server.http2.frames import ConnectionFault, ErrorCode
 
 LARGEST_LIST = 64 * 1024  # bytes of all names and values of a request
+_MOST_DIGITS = 5
 _KEPT = 64  # blocks whose meaning is remembered
 
 Header = tuple[bytes, bytes]
@@ -42,6 +43,7 @@ class HeaderReader(Generic[Meaning]):
         known = self._kept.get(block)
         if known is not None:
             return known
+        _check_integers(block)
         try:
             headers = self._decoder.decode(block, raw=True)
         except hpack.OversizedHeaderListError as error:
@@ -63,6 +65,43 @@ class HeaderReader(Generic[Meaning]):
         table = self._decoder.header_table
         entries = table.dynamic_entries
         return (entries[0] if entries else None), len(entries), table.maxsize
+
+
+def _check_integers(block: bytes) -> None:
+    """Refuses numbers of more digits than any that means something has.
+
+    The decoder takes a number of as many digits as a block has room for, and the time that takes
+    grows with their square (RFC 7541, 7.4: an implementation has to set a limit).
+    """
+    position, end = 0, len(block)
+    while position < end:
+        first = block[position]
+        if first & 0x80:  # an entry of the table
+            _, position = _integer(block, position, 0x7F)
+        elif first & 0x60 == 0x20:  # a new size of the table
+            _, position = _integer(block, position, 0x1F)
+        else:  # a literal, whose name may be an entry
+            index, position = _integer(block, position, 0x3F if first & 0x40 else 0x0F)
+            for _ in range(1 if index else 2):
+                if position < end:
+                    length, position = _integer(block, position, 0x7F)
+                    position += length
+
+
+def _integer(block: bytes, position: int, prefix: int) -> tuple[int, int]:
+    """The number whose first bits are at `position`, and where it ends."""
+    value = block[position] & prefix
+    position += 1
+    if value < prefix:
+        return value, position
+    digits = block[position : position + _MOST_DIGITS]
+    for shift, digit in enumerate(digits):
+        value += (digit & 0x7F) << 7 * shift
+        if not digit & 0x80:
+            return value, position + shift + 1
+    if len(digits) == _MOST_DIGITS:
+        raise ConnectionFault(ErrorCode.COMPRESSION_ERROR, "a number without an end")
+    return value, len(block)  # cut short, which the decoder finds
 
 
 def block(headers: Iterable[Header]) -> bytes:

@@ -17,6 +17,8 @@ RECEIVED_FRAME = 1 << 20  # payload of the largest frame a client may send
 STREAM_WINDOW, CONNECTION_WINDOW = 1 << 20, 1 << 24
 LARGEST_BLOCK = 64 * 1024  # of headers, compressed
 MOST_STREAMS = 1024
+MOST_AT_ONCE = 500  # frames, before other connections have their turn
+MOST_RESETS = 1_000  # of calls that wait for an answer, more than there were answers
 MOST_IDLE_FRAMES = 10_000  # that ask for something and carry no request, for each request
 
 
@@ -50,7 +52,7 @@ class Receiver(Sender):
         self._greeted = False
         self._last = 0  # the newest stream
         self._block: tuple[int, int, bytearray] | None = None  # headers that go on
-        self._unread = self._idle_frames = 0
+        self._unread = self._idle_frames = self._resets = 0
         self._leaving = False
         self._received = 0  # bytes of bodies, for the clock that a client is held to
 
@@ -87,14 +89,17 @@ class Receiver(Sender):
 
     # === Frames ===
 
-    def take(self, data: bytes) -> None:
-        """Handle every complete frame of what has come, and keep the rest.
+    def take(self, data: bytes) -> bool:
+        """Handle the complete frames of what has come, and keep the rest.
+
+        Returns:
+            Whether there may be more of them: it is somebody else's turn after so many.
 
         Raises:
             ConnectionFault: the client broke the protocol.
         """
         if self._buffer:
-            data = self._buffer + data
+            data = self._buffer + data if data else self._buffer
         position, end = 0, len(data)
         if not self._greeted:
             position = len(frames.PREFACE)
@@ -102,10 +107,12 @@ class Receiver(Sender):
                 raise ConnectionFault(ErrorCode.PROTOCOL_ERROR, "this port speaks HTTP/2 (gRPC)")
             if end < position:
                 self._buffer = data
-                return
+                return False
             self._greeted = True
             self._expect_nothing()
-        while end - position >= frames.HEADER_BYTES:
+        count = 0
+        while end - position >= frames.HEADER_BYTES and count < MOST_AT_ONCE:
+            count += 1
             high, low, kind, flags, stream = frames.HEADER.unpack_from(data, position)
             length = high << 16 | low
             if length > RECEIVED_FRAME:
@@ -116,8 +123,9 @@ class Receiver(Sender):
             position = start + length
             self._handle(kind, flags, stream & frames.LARGEST_WINDOW, data[start:position])
             if self._closing():
-                return
+                return False
         self._buffer = data[position:]
+        return count == MOST_AT_ONCE
 
     def _handle(self, kind: int, flags: int, number: int, payload: bytes) -> None:
         if self._block is not None and kind != frames.CONTINUATION:
@@ -227,8 +235,7 @@ class Receiver(Sender):
             self._application.received(self, stream, data)
             if number not in self.streams:
                 return
-            stream.chunks.append(data)
-            stream.size += len(data)
+            stream.body.add(data)
         if flags & frames.END_STREAM:
             self._complete(stream)
             return
@@ -264,7 +271,7 @@ class Receiver(Sender):
             if payload:
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS ACK with a payload")
             return
-        for name, value in frames.read_settings(payload):
+        for name, value in dict(frames.read_settings(payload)).items():  # the last of each counts
             self._apply(name, value)
         self._write(frames.frame(frames.SETTINGS, frames.ACK, 0))
 
@@ -293,8 +300,12 @@ class Receiver(Sender):
         frames.word(payload, "RST_STREAM")
         self._check_known(number, frames.RST_STREAM)
         stream = self.streams.get(number)
-        if stream is not None:
-            self._forget(stream)
+        if stream is None:
+            return
+        self._resets += 1
+        if self._resets > MOST_RESETS + self.answers:
+            raise ConnectionFault(ErrorCode.ENHANCE_YOUR_CALM, "too many calls begun and reset")
+        self._forget(stream)
 
     def _check_known(self, number: int, kind: int) -> None:
         """A stream that no HEADERS frame has opened yet can have no other frame (section 5.1)."""

@@ -21,6 +21,7 @@ class Sender:
         self.streams: dict[int, Stream] = {}
         self._window = self._stream_window = frames.DEFAULT_WINDOW
         self._largest = frames.SMALLEST_FRAME
+        self.answers = 0  # how many have been given
         self._ended = False  # nothing more can be written
         self._waiting: dict[int, Stream] = {}  # those that a window holds up, in order
 
@@ -98,7 +99,7 @@ class Sender:
 
     def _send_pending(self, stream: Stream) -> None:
         """As much of what waits in a stream as its windows allow."""
-        pending = stream.pending
+        pending, before = stream.pending, len(stream.pending)
         while pending:
             size = min(len(pending), self._largest, self._window, stream.window)
             if size <= 0:
@@ -107,17 +108,22 @@ class Sender:
             self._window -= size
             stream.window -= size
             pending = pending[size:]
-        stream.pending = pending
+        stream.pending, sent = pending, before - len(pending)
         if pending:
             self._waiting[stream.number] = stream
+            self._expect_room(sent)
             return
         self._waiting.pop(stream.number, None)
         if stream.tail is not None:
             self._write(stream.tail)
             self._answered(stream)
 
+    def _expect_room(self, sent: int) -> None:
+        """A window holds answers up; `sent` more bytes have gone."""
+
     def _answered(self, stream: Stream) -> None:
         """The answer is complete; a client that still sends is told that nobody reads it."""
+        self.answers += 1
         if not stream.complete:
             self._write(frames.rst_stream(stream.number, ErrorCode.NO_ERROR))
         self._forget(stream)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from serving.server.body import Body
+
 
 class Stream:
     """A stream that is open. Made by a connection, kept by it until both sides have ended.
@@ -11,7 +13,8 @@ class Stream:
     Attributes:
         number: the stream's identifier.
         request: what the application made of the request's headers.
-        chunks, size: the body so far, in pieces, and its bytes.
+        body: what has come of the request's body.
+        held: the application's, to count memory with.
         complete: whether the client has ended its side.
         window: bytes that may still be sent before the client asks for more.
         unread: bytes received that the client has not been given back.
@@ -19,19 +22,15 @@ class Stream:
     """
 
     __slots__ = (
-        "cancel", "chunks", "complete", "held", "number", "pending", "request", "size", "tail",
-        "unread", "window",
+        "body", "cancel", "complete", "held", "number", "pending", "request", "tail", "unread",
+        "window",
     )  # fmt: skip
 
     def __init__(self, number: int, request: Any, window: int):
         self.number, self.request, self.window = number, request, window
-        self.chunks: list[bytes] = []
-        self.size = self.held = self.unread = 0
+        self.body = Body()
+        self.held = self.unread = 0
         self.complete = False
         self.pending: memoryview | bytes = b""  # of the answer's body, held up by a window
         self.tail: bytes | None = None  # the frame that ends the answer, once it is known
         self.cancel: Any = None
-
-    def body(self) -> bytes:
-        """The request's body."""
-        return self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)

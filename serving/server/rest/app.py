@@ -100,7 +100,7 @@ class RestApp:
     def gone(self, request: Request) -> None:
         self._held -= request.held
         request.held = 0
-        request.chunks.clear()
+        request.body.clear()
 
     def start(self, request: Request) -> Response | Awaitable[Response]:
         found = self._find(request)
@@ -139,7 +139,7 @@ class RestApp:
                 raise invalid(f"Malformed request: {method} {path}")
             if method != "POST":
                 return _Work(route, b"")
-            body = request.body()
+            body = request.body.whole()
             if request.header(b"content-encoding").lower() == b"gzip":
                 body = _inflate(body, self._limits.body_bytes)
             return _Work(route, body)

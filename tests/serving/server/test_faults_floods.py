@@ -119,7 +119,6 @@ def test_headers_that_unpack_to_a_thousand_times_as_much(server: Running) -> Non
     others.check()
 
 
-@pytest.mark.xfail(reason="each block of 60 KB stops the event loop for half a second")
 def test_numbers_without_end(server: Running) -> None:
     """An integer of 60,000 digits takes half a second to read, and cannot mean anything."""
     with Others(server) as others:
@@ -132,7 +131,6 @@ def test_numbers_without_end(server: Running) -> None:
     others.check()
 
 
-@pytest.mark.xfail(reason="settings are applied one by one to every stream: seconds")
 def test_settings_for_many_streams(server: Running) -> None:
     """Each of them concerns every stream."""
     with Others(server) as others, raw(server) as client:
@@ -147,7 +145,6 @@ def test_settings_for_many_streams(server: Running) -> None:
     others.check()
 
 
-@pytest.mark.xfail(reason="the pieces are counted by their bytes, and take 18 times as much")
 def test_a_body_in_crumbs(server: Running) -> None:
     """Frames of two bytes are held as what they carry, not as a piece of memory each."""
     size = 2**20

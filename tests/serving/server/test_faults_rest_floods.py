@@ -75,7 +75,6 @@ def test_floods(server: Running, name: str) -> None:
     others.check()
 
 
-@pytest.mark.xfail(reason="trailers are kept without a limit: 16 MiB of them take 324")
 def test_trailers_without_end(server: Running) -> None:
     with Others(server) as others:
         first = CHUNKED + b"1a\r\n" + BODY + b"\r\n0\r\n"
@@ -83,7 +82,6 @@ def test_trailers_without_end(server: Running) -> None:
     others.check()
 
 
-@pytest.mark.xfail(reason="the pieces are counted by their bytes, and take many times as much")
 def test_a_body_in_crumbs(server: Running) -> None:
     """Chunks of two bytes are held as what they carry, not as a piece of memory each."""
     with (

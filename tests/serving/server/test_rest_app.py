@@ -46,7 +46,7 @@ def _ask(
             refusal = app.received(request, chunk)
             if refusal is not None:
                 return refusal
-            request.chunks.append(chunk)
+            request.body.add(chunk)
         answer = app.start(request)
         return answer if isinstance(answer, Response) else await answer
 
