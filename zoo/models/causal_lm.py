@@ -23,14 +23,22 @@ STDDEV, WIDTH = 0.02, 768  # of every matrix at the start, and of the model that
 
 @register(
     recipe=Recipe(
-        dataset="reuters_lm",
-        epochs=12,
-        batch_size=4,
-        optimizer="adamw",
-        learning_rate=4e-3,
+        dataset="reuters_bytes",
+        epochs=7,
+        batch_size=8,
+        # A step costs little more than Adam's here, and learns more (Jordan et al., 2024).
+        optimizer="muon",
+        learning_rate=3e-3,
         schedule="cosine",
-        warmup_epochs=0.1,
-        optimizer_options={"weight_decay": 0.1, "beta_2": 0.98},
+        warmup_epochs=0.2,
+        optimizer_options={
+            "weight_decay": 0.01,
+            "adam_weight_decay": 0.01,
+            "adam_beta_2": 0.98,
+            "exclude_layers": ["positions"],
+            "use_ema": True,
+            "ema_momentum": 0.999,
+        },
         arguments={"dropout": 0.0},
     ),
     sizes={

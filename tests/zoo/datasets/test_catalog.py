@@ -17,7 +17,7 @@ EMBEDDED = [
     *("mnist", "mnist_0_4", "mnist_5_9"),
     *("digits", "breast_cancer", "diabetes", "japanese_vowels", "italy_power_demand"),
     *("reuters_r8", "reuters_r52"),
-    *("reuters_lm", "reuters_mlm", "ui_strings_en"),
+    *("reuters_lm", "reuters_bytes", "reuters_mlm", "ui_strings_en"),
     *("ui_strings_en_es", "ui_strings_en_de", "ui_strings_en_zh_hans"),
 ]
 TASKS = ("classification", "binary", "regression", *TOKEN_TASKS)

@@ -11,7 +11,7 @@ from zoo.datasets.base import SPLITS, Dataset
 from zoo.datasets.cache import Cache
 
 MASK, FIRST_BYTE = 3, 4
-NAMES = ("reuters_lm", "reuters_mlm", "ui_strings_en")
+NAMES = ("reuters_lm", "reuters_bytes", "reuters_mlm", "ui_strings_en")
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -45,14 +45,15 @@ def test_rows_are_ids_of_the_vocabulary(dataset: Dataset) -> None:
             assert array.max() < size
 
 
-@pytest.mark.parametrize("name", ["reuters_lm", "ui_strings_en"])
+@pytest.mark.parametrize("name", ["reuters_lm", "reuters_bytes", "ui_strings_en"])
 def test_a_label_goes_on_where_the_raw_text_ends(name: str) -> None:
     dataset = datasets.load(name)
     for row in range(20):
         tokens = [t for t in dataset.test.x[row] if t != 1]
         text = dataset.preprocessing.raw_example(tokens)
         assert text.startswith(dataset.raw("test", row))
-        if 2 not in dataset.test.x[row][: language.PROMPT]:
+        shown = int(language.PROMPT * dataset.model_arguments["max_length"])
+        if 2 not in dataset.test.x[row][:shown]:
             assert dataset.raw("test", row) + dataset.label("test", row) == text
 
 
