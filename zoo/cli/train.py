@@ -32,7 +32,7 @@ def train(
     batch_size: Annotated[Whole, typer.Option(help="Examples a step, over all replicas.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, order and dropout.")] = 0,
     learning_rate: Annotated[Real, typer.Option(help="Peak learning rate.")] = None,
-    optimizer: Annotated[Text, typer.Option(help="adam, adamw, rmsprop or sgd.")] = None,
+    optimizer: Annotated[Text, typer.Option(help="adam, adamw, muon, rmsprop or sgd.")] = None,
     schedule: Annotated[
         Text, typer.Option(help="constant, cosine, exponential, inverse_sqrt or linear.")
     ] = None,

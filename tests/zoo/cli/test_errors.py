@@ -40,7 +40,7 @@ def fails(capsys: pytest.CaptureFixture, *arguments: object) -> tuple[int, str]:
         (["train", "cnn", "--epochs", "three"], 2, "--epochs"),
         (["train", "cnn", "--epochs", "0"], 2, "epochs is 0"),
         (["train", "cnn", "--batch-size", "-5"], 2, "batch_size is -5"),
-        (["train", "cnn", "--optimizer", "adan"], 2, "adam, adamw, rmsprop, sgd"),
+        (["train", "cnn", "--optimizer", "adan"], 2, "adam, adamw, muon, rmsprop, sgd"),
         (["train", "cnn", "--schedule", "stairs"], 2, "constant, cosine"),
         (["train", "cnn", "--strategy", "tpus"], 2, "auto, one, mirrored"),
         (["train", "cnn", "--set", "filters"], 2, "NAME=VALUE"),
