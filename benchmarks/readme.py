@@ -10,7 +10,7 @@ from benchmarks import record
 from benchmarks.results import CASES
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "README.zh-CN.md", "docs/speed.md")
+PAGES = ("README.md", "README.zh-CN.md", "docs/speed.md", "docs/serving.md")
 
 CHINESE = {
     "model": "模型",
@@ -32,7 +32,12 @@ def main() -> None:
 
 def filled(name: str, text: str) -> str:
     """A page's text with every marked place made anew from `benchmarks/results/`."""
-    contents = (("demo", demo()), ("results", results("zh" in name)), ("speed", speed()))
+    contents = (
+        ("demo", demo()),
+        ("results", results("zh" in name)),
+        ("speed", speed()),
+        ("serving", serving()),
+    )
     for mark, content in contents:
         pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
         text = pattern.sub(lambda marks, new=content: f"{marks[1]}{new}\n{marks[2]}", text)
@@ -91,6 +96,38 @@ def speed() -> str:
         "",
         f"Medians of {fewest} or more interleaved rounds, of ratios within each round; "
         f"{machine(kept['machine'])}.",
+    ]
+    return "\n".join(lines)
+
+
+def serving() -> str:
+    """Requests a second with 4 connections, each of our servers beside TensorFlow Serving's."""
+    kept = record.read("serving")
+    there = kept["tensorflow_serving"]
+    peers = {
+        (row["model"], row["batch"], row["protocol"]): row["requests_per_second"]
+        for row in there["rows"]
+    }
+    lines = [
+        "| model | rows | protocol | server | requests/s | p50 ms | p99 ms | of the session's limit "
+        "| TensorFlow Serving |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in kept["rows"]:
+        if row["connections"] != there["connections"]:
+            continue
+        low, high = peers[row["model"], row["batch"], row["protocol"]]
+        lines.append(
+            f"| `{row['model']}` | {row['batch']} | {row['protocol']} | {row['server']} "
+            f"| **{row['requests_per_second']:,.0f}** | {row['p50_ms']:.2f} | {row['p99_ms']:.2f} "
+            f"| {row['of_limit']:.2f} | {low:,}–{high:,} |"
+        )
+    rounds = {len(row["rounds"]) for row in kept["rows"]}
+    lines += [
+        "",
+        f"{there['connections']} connections, medians of {min(rounds)} interleaved rounds of "
+        f"{kept['seconds']} s, client and server on the same cores; {machine(kept['machine'])}. "
+        f"TensorFlow Serving's figures were {there['machine']}.",
     ]
     return "\n".join(lines)
 

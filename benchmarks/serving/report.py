@@ -12,7 +12,7 @@ from zoo.cli.output import table
 Row = dict[str, Any]
 KEY = ("model", "batch", "protocol", "connections", "server")
 
-# TensorFlow Serving 2.19's rates, requests a second, lowest and highest of several runs, for
+# TensorFlow Serving's rates, requests a second, lowest and highest of several runs, for
 # comparison: they belong to the machine that is named, with 4 connections, wrk and h2load.
 TENSORFLOW_SERVING_MACHINE = "measured on another two-core machine"
 TENSORFLOW_SERVING = {
