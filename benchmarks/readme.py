@@ -109,7 +109,7 @@ def serving() -> str:
         for row in there["rows"]
     }
     lines = [
-        "| model | rows | protocol | server | requests/s | p50 ms | p99 ms | of the session's limit "
+        "| model | rows | protocol | server | requests/s | p50 ms | p99 ms | of the limit "
         "| TensorFlow Serving |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
