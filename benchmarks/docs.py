@@ -10,6 +10,7 @@ from typing import Any
 import zoo
 from benchmarks import readme, record
 from benchmarks.published import PUBLISHED
+from benchmarks.transfer import MODEL
 from zoo import datasets
 
 PAGE = Path(__file__).parent.parent / "docs" / "models.md"
@@ -66,7 +67,7 @@ def transfer() -> list[str]:
     lines = [
         "## Transfer learning",
         "",
-        f"`cnn` on {kept['rows'][0]['images']} images of `{kept['target']}`, pre-trained on "
+        f"`{MODEL}` on {kept['rows'][0]['images']} images of `{kept['target']}`, pre-trained on "
         f"`{kept['source']}`: test accuracy, {kept['rows'][0]['epochs']} epochs, seeds "
         f"{kept['rows'][0]['seeds']}. `python -m benchmarks.transfer` measures it.",
         "",
