@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import record
-from benchmarks.results import CASES
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "README.zh-CN.md", "docs/speed.md", "docs/serving.md")
@@ -65,14 +64,6 @@ def results(chinese: bool = False) -> str:
         )
     order = "随机种子依次为 0、1、2" if chinese else "Seeds 0, 1, 2 in this order"
     lines += ["", f"{order}; {machine(kept['machine'])}."]
-    found = {(row["model"], row["data_set"]) for row in kept["rows"]}
-    missing = [
-        f"`{model}` ({data})"
-        for model, data in (case.key for case in CASES)
-        if (model, data) not in found
-    ]
-    if missing:
-        lines.append(f"{'尚未测量' if chinese else 'Not measured yet'}: {', '.join(missing)}.")
     return "\n".join(lines)
 
 

@@ -27,15 +27,15 @@ def test_the_page_of_models_is_the_generated_one() -> None:
 
 
 def test_every_model_has_a_case_and_every_result_reaches_its_target() -> None:
-    cases = {case.key: case for case in CASES}
-    assert {model for model, _ in cases} == set(zoo.list_models())
-    for row in record.read("models")["rows"]:
-        case = cases[row["model"], row["data_set"]]
-        assert len(row["values"]) == len(row["seeds"].split())
-        if case.smaller:
-            assert row["mean"] < row["target"], case.key
-        else:
-            assert row["mean"] >= row["target"], case.key
+    rows = {(row["model"], row["data_set"]): row for row in record.read("models")["rows"]}
+    assert {case.model for case in CASES} == set(zoo.list_models())
+    assert [case.key for case in CASES] == list(rows)
+    for case in CASES:
+        row = rows[case.key]
+        assert row["seeds"] == " ".join(map(str, case.seeds))
+        assert len(row["values"]) == len(case.seeds)
+        better = row["mean"] < row["target"] if case.smaller else row["mean"] >= row["target"]
+        assert better, case.key
 
 
 def test_chinese_says_the_same_commands_figures_and_folders() -> None:
