@@ -1,0 +1,128 @@
+"""Fine-tuning of a compressed model with its recipe's data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from compression.subject import Subject
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from rich.console import Console
+
+RATE = 0.3  # of the recipe's learning rate: the weights are near a minimum already
+
+
+def fine_tune(
+    subject: Subject,
+    model: keras.Model,
+    *,
+    epochs: float,
+    learning_rate: float | None = None,
+    masks: Mapping[str, np.ndarray] | None = None,
+    targets: np.ndarray | None = None,
+    loss: Any = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Trains `model` in place on the subject's training split; the learning rate falls to zero.
+
+    Args:
+        subject: gives data, recipe, seed, and the masks where none are given.
+        model: what is trained; its inputs and outputs are those of the subject's model.
+        epochs: passes over the training split; a fraction stops early in the last one. 0 does
+            nothing.
+        learning_rate: the first one; default: `RATE` of the recipe's.
+        masks: path of a variable → bool array; weights where it is False stay zero.
+        targets: in place of the split's own, such as a teacher's soft labels
+            `(examples, classes)`.
+        loss: in place of the task's.
+        console: where progress goes; None for nowhere.
+
+    Returns:
+        `epochs`, `steps`, `loss` of the last epoch.
+
+    Raises:
+        TrainingDiverged: a loss that is not finite.
+    """
+    import keras
+    import tensorflow as tf
+
+    from zoo.datasets import Split
+    from zoo.training.callbacks import EpochNumber, ProgressLines, StopOnNaN
+    from zoo.training.fit import compile_model
+    from zoo.training.objectives import objective_for
+    from zoo.training.pipeline import training_batches
+
+    dataset, objective = subject.dataset, objective_for(subject.dataset.task)
+    split = dataset.train if targets is None else Split(dataset.train.x, targets)
+    batch = min(subject.recipe.batch_size, len(split))
+    per_epoch = len(split) // batch
+    steps = round(epochs * per_epoch)
+    if not steps:
+        return {"epochs": 0, "steps": 0, "loss": None}
+    whole = max(1, -(-steps // per_epoch))
+    per_epoch = -(-steps // whole)
+    recipe = subject.recipe.replace(
+        epochs=whole,
+        warmup_epochs=0.0,
+        schedule="cosine",
+        learning_rate=learning_rate or subject.recipe.learning_rate * RATE,
+        early_stopping=0,
+    )
+    keras.utils.set_random_seed(subject.seed)
+    compile_model(model, dataset.task, recipe, per_epoch, None, objective.tokens(split))
+    if loss is not None:
+        model.compile(
+            optimizer=model.optimizer,
+            loss=loss,
+            metrics=objective.metrics(),
+            jit_compile=recipe.jit_compile,
+            steps_per_execution=min(recipe.steps_per_execution, per_epoch),
+        )
+    epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+    batches = (
+        training_batches(
+            split,
+            batch,
+            subject.seed,
+            epoch,
+            transform=objective.transform(dataset),
+            bucketed=objective.bucketed,
+        )
+        .take(per_epoch)
+        .apply(tf.data.experimental.assert_cardinality(per_epoch))
+    )
+    callbacks = [EpochNumber(epoch), StopOnNaN()]
+    if console is not None:
+        callbacks.append(ProgressLines(console, whole, per_epoch))
+    held = subject.masks if masks is None else masks
+    with _held_at_zero(model, held):
+        history = model.fit(batches, epochs=whole, shuffle=False, verbose=0, callbacks=callbacks)
+    return {
+        "epochs": round(steps / (len(split) // batch), 3),
+        "steps": whole * per_epoch,
+        "loss": float(history.history["loss"][-1]),
+    }
+
+
+class _held_at_zero:  # noqa: N801 - a context manager
+    """While it lasts, every update of a masked variable is followed by its mask."""
+
+    def __init__(self, model: keras.Model, masks: Mapping[str, np.ndarray]):
+        self._variables = {v.path: v for v in model.trainable_weights if v.path in masks}
+        self._masks, self._before = masks, {}
+
+    def __enter__(self) -> None:
+        from keras import ops
+
+        for path, variable in self._variables.items():
+            mask = ops.cast(self._masks[path], variable.dtype)
+            self._before[path] = variable.constraint
+            variable.assign(variable * mask)
+            variable.constraint = lambda value, mask=mask: value * mask
+
+    def __exit__(self, *_: Any) -> None:
+        for path, variable in self._variables.items():
+            variable.constraint = self._before[path]
