@@ -24,6 +24,7 @@ def fine_tune(
     masks: Mapping[str, np.ndarray] | None = None,
     targets: np.ndarray | None = None,
     loss: Any = None,
+    metrics: list[Any] | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Trains `model` in place on the subject's training split; the learning rate falls to zero.
@@ -38,6 +39,7 @@ def fine_tune(
         targets: in place of the split's own, such as a teacher's soft labels
             `(examples, classes)`.
         loss: in place of the task's.
+        metrics: in place of the task's, beside a `loss` of one's own.
         console: where progress goes; None for nowhere.
 
     Returns:
@@ -77,7 +79,7 @@ def fine_tune(
         model.compile(
             optimizer=model.optimizer,
             loss=loss,
-            metrics=objective.metrics(),
+            metrics=objective.metrics() if metrics is None else metrics,
             jit_compile=recipe.jit_compile,
             steps_per_execution=min(recipe.steps_per_execution, per_epoch),
         )
