@@ -27,3 +27,7 @@ class UnsupportedCpu(ZooError):
 
 class BudgetNotMet(ZooError):
     """No candidate lies within the accuracy budget; the sentence says how close one came."""
+
+
+class MeasurementFailed(ZooError):
+    """A version did not answer while it was measured, so there is no figure to give."""

@@ -31,7 +31,7 @@ class Options:
     tensor_content: bool = False
 
 
-@dataclass
+@dataclass(slots=True)
 class Call:
     """One request while it is answered. The handler notes what it learns of it, for the metrics.
 

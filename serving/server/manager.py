@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from serving.server.catalog import Catalog
 from serving.server.lifecycle import State, Version, fingerprint
@@ -30,6 +30,24 @@ from serving.server.status import Code, ServingError, from_exception
 log = logging.getLogger(__name__)
 
 Loader = Callable[[str, int, Path], Servable]
+
+
+class Lease:
+    """Holds a version from `Manager.lease` to the end of its `with` block.
+
+    A class, because a generator's context manager takes longer than the rest of the lease.
+    """
+
+    __slots__ = ("_manager", "_version")
+
+    def __init__(self, manager: Manager, version: Version):
+        self._manager, self._version = manager, version
+
+    def __enter__(self) -> Version:
+        return self._version
+
+    def __exit__(self, *_: Any) -> None:
+        self._manager._give_back(self._version)
 
 
 class Manager(Catalog):
@@ -53,10 +71,7 @@ class Manager(Catalog):
 
     # === Requests ===
 
-    @contextmanager
-    def lease(
-        self, model: str, version: int | None = None, label: str | None = None
-    ) -> Iterator[Version]:
+    def lease(self, model: str, version: int | None = None, label: str | None = None) -> Lease:
         """Hold a version while a request runs on it.
 
         Args:
@@ -71,14 +86,14 @@ class Manager(Catalog):
         with self._lock:
             held = self._find(model, version, label)
             held.users += 1
-        try:
-            yield held
-        finally:
-            with self._lock:
-                held.users -= 1
-                closing = held.users == 0 and held.state is State.UNLOADING
-            if closing:
-                self._submit(self._unloading, self._close, held)
+        return Lease(self, held)
+
+    def _give_back(self, held: Version) -> None:
+        with self._lock:
+            held.users -= 1
+            closing = held.users == 0 and held.state is State.UNLOADING
+        if closing:
+            self._submit(self._unloading, self._close, held)
 
     # === What is wanted ===
 

@@ -18,7 +18,7 @@ from serving.server.servable import Servable, Signature
 Outputs = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Run:
     """One run of a signature, on feeds that fit it.
 

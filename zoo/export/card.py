@@ -59,7 +59,7 @@ def describe(
         }
         if dataset.preprocessing is not None:
             card["preprocessing"] = dataset.preprocessing.to_json()
-    return _plain(card)
+    return plain(card)
 
 
 def write_card(version: Path, card: Mapping[str, Any]) -> None:
@@ -95,14 +95,14 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """`value` in JSON's own types; a number that is not finite becomes null, as JSON has none."""
     if hasattr(value, "tolist"):  # numpy scalars and arrays
         value = value.tolist()
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if value is None or isinstance(value, (bool, int, float, str)):

@@ -33,6 +33,9 @@ def export(
     warmup_batch_sizes: Sequence[int] = (1, 32),
     explain: bool = True,
     decoding: Decoding = Decoding(),  # noqa: B008 - frozen
+    card_fields: Mapping[str, Any] | None = None,
+    files: Mapping[str, bytes] | None = None,
+    warmup_signatures: Sequence[str] | None = None,
 ) -> Path:
     """Publish `model` as the next version of `name` in `store`; the folder `store/NAME/VERSION`.
 
@@ -44,6 +47,9 @@ def export(
     `metrics` and `training` (command, seed, recipe, …) go into the model card as they are.
     With `explain` a classifier of a data set gets the signature of explain.py.
     `decoding` is how a model of text searches, and stands there too.
+    `card_fields` are further fields of the model card, `files` further files of the version:
+    path inside its folder → content. `warmup_signatures` names those whose requests a server is to
+    replay; default: all of them.
 
     Raises InvalidOption or ShapeError for a model, a name or a data set that do not fit together,
     StoreError for a store that cannot be written.
@@ -61,11 +67,13 @@ def export(
     )
     if dataset is not None and dataset.task.kind in generation.KINDS:
         text["decoding"] = generation.describe(dataset, decoding)
+    text |= card.plain(card_fields or {})
     with staging(store, name) as stage:
         try:
             tf.saved_model.save(module, str(stage.path), signatures=functions)
             if sizes:
-                warmup.write(stage.path, name, requests)
+                warmup.write(stage.path, name, _only(warmup_signatures, requests))
+            write_files(stage.path, files or {})
             text["checksum"] = fingerprint(stage.path)
             card.write_card(stage.path, text)
         except (OSError, tf.errors.OpError) as error:
@@ -75,6 +83,19 @@ def export(
             ) from error
         _try(stage.path, requests)
         return stage.publish()
+
+
+def _only(
+    names: Sequence[str] | None, requests: Sequence[tuple[str, Mapping[str, Any]]]
+) -> list[tuple[str, Mapping[str, Any]]]:
+    return [request for request in requests if names is None or request[0] in names]
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write `files`, path inside `folder` → content."""
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
 
 
 def _try(version: Path, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:

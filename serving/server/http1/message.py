@@ -16,7 +16,7 @@ _LINES = {
 }
 
 
-@dataclass
+@dataclass(slots=True)
 class Request:
     """One request. Names of headers are in lower case; `held` is the application's to count with.
 
@@ -33,10 +33,13 @@ class Request:
 
     def header(self, name: bytes) -> bytes:
         """The first header of that name; empty where there is none."""
-        return next((value for key, value in self.headers if key == name), b"")
+        for key, value in self.headers:
+            if key == name:
+                return value
+        return b""
 
 
-@dataclass
+@dataclass(slots=True)
 class Response:
     """One answer. `close`: the connection ends with it."""
 

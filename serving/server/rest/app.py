@@ -123,12 +123,14 @@ class RestApp:
     def _find(self, request: Request) -> Response | Awaitable[Response] | _Work:
         """The answer where it needs no handler, else what has to be done for it."""
         method, path = request.method, request.target.decode("utf-8", "replace")
-        accept = request.header(b"accept").decode("latin-1")
-        if self._metrics_path and path == self._metrics_path and method in extras.METHODS:
-            return self._metrics()
-        page = extras.find(self._core, method, path, accept)
-        if page is not None:
-            return Response(page.status, [(b"content-type", page.content_type.encode())], page.body)
+        if method in extras.METHODS:
+            if self._metrics_path and path == self._metrics_path:
+                return self._metrics()
+            accept = request.header(b"accept").decode("latin-1")
+            page = extras.find(self._core, method, path, accept)
+            if page is not None:
+                kind = [(b"content-type", page.content_type.encode())]
+                return Response(page.status, kind, page.body)
         if not path.lower().startswith("/v1/"):
             return self._closed(Response(404, _HTML, _NOT_FOUND))
         if method == "OPTIONS":

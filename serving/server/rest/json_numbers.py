@@ -38,7 +38,7 @@ _BUFFERS = {"d": np.float64, "i": np.int64, "u": np.uint64}
 _parsers = threading.local()
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Numbers:
     """A request that is one array of numbers. See `read`.
 
@@ -111,10 +111,13 @@ def read(body: bytes) -> Numbers | None:
 
 def _converted(values: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray | None:
     """`values` as `dtype`, None where one of them is beyond it."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         array = values.astype(dtype)
+        # One that is too large makes the sum infinite, or not a number. So may large ones that
+        # fit: they are left to the exact way as well.
+        total = np.add.reduce(array) if dtype.kind == "f" and dtype.itemsize < 8 else 0.0
     if dtype.kind == "f":
-        if dtype.itemsize < 8 and not np.isfinite(array).all():
+        if not math.isfinite(total):
             return None
     elif dtype.itemsize < 8 and not (array == values).all():
         return None

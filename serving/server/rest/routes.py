@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote
 
 _VERSION_OR_LABEL = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
@@ -31,6 +32,7 @@ class Route:
     label: str | None = None
 
 
+@lru_cache(maxsize=1024)
 def match(method: str, path: str) -> Route | None:
     """The route of a request, None where there is no such.
 
