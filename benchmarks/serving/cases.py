@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
+import orjson
 
 from serving import tensor_proto
 from serving.client import messages
@@ -53,14 +54,7 @@ class Question:
     @cached_property
     def json(self) -> bytes:
         """The body of a REST request, row format."""
-        numbers = np.array2string(
-            self.rows,
-            separator=",",
-            threshold=self.rows.size + 1,
-            max_line_width=10**9,
-            formatter={"float_kind": lambda value: f"{value:.{DECIMALS}f}"},
-        )
-        return b'{"instances":' + "".join(numbers.split()).encode() + b"}"
+        return orjson.dumps({"instances": self.rows}, option=orjson.OPT_SERIALIZE_NUMPY)
 
     @cached_property
     def message(self) -> bytes:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zoo import checks
-from zoo.errors import ShapeError
 from zoo.layers import layers_for
-from zoo.models.sublayers import attention, feed_forward
+from zoo.models.sublayers import attention, per_block
+from zoo.models.sublayers import feed_forward as feed_forward_layer
 from zoo.namespaces import keras
 from zoo.recipe import Recipe
 from zoo.registry import register
@@ -60,10 +61,11 @@ def causal_lm(
     vocabulary_size: int = 512,
     max_length: int = 128,
     width: int = 128,
-    num_heads: int = 4,
-    feed_forward: int = 512,
+    num_heads: int | Sequence[int] = 4,
+    feed_forward: int | Sequence[int] = 512,
     num_blocks: int = 2,
     dropout: float = 0.1,
+    head_width: int | None = None,
     *,
     keras: ModuleType = keras,
 ) -> Model:
@@ -79,14 +81,17 @@ def causal_lm(
         vocabulary_size: number of token ids, special tokens included.
         max_length: most steps of a sequence; fewer are as good.
         width: size of embeddings and residuals.
-        num_heads: attention heads; they divide `width` among them.
-        feed_forward: inner size of the position-wise feed-forward layers.
+        num_heads: attention heads, of all blocks or of each; without `head_width` they divide
+            `width` among them.
+        feed_forward: inner size of the position-wise feed-forward layers, of all or of each.
         num_blocks: Transformer blocks.
         dropout: rate after the embedding, in attention, and after every sublayer.
+        head_width: features of a head; None is an equal share of `width`.
         keras: Keras namespace to build with.
 
     Raises:
-        ShapeError: the heads do not divide the width, or a size is not positive.
+        ShapeError: the heads do not divide the width, other numbers than blocks are given, or a
+            size is not positive.
 
     Radford et al., "Language Models are Unsupervised Multitask Learners", 2019.
     """
@@ -97,10 +102,11 @@ def causal_lm(
         num_heads=num_heads,
         feed_forward=feed_forward,
         num_blocks=num_blocks,
+        head_width=1 if head_width is None else head_width,
     )
     checks.rate(dropout=dropout)
-    if width % num_heads:
-        raise ShapeError(f"The {num_heads} attention heads do not divide the width {width}.")
+    heads = per_block("num_heads", num_heads, num_blocks)
+    inner = per_block("feed_forward", feed_forward, num_blocks)
     layers = layers_for(keras)
     stddev = STDDEV * WIDTH / width  # a narrow model with the published one learns slowly
 
@@ -114,16 +120,17 @@ def causal_lm(
     x = keras.layers.Dropout(dropout, name="dropout")(x)
 
     # === Decoder ===
-    for number in range(1, num_blocks + 1):
+    for number in range(num_blocks):
         x = causal_block(
             x,
             causal,
-            num_heads=num_heads,
-            inner=feed_forward,
+            num_heads=heads[number],
+            head_width=head_width,
+            inner=inner[number],
             dropout=dropout,
             stddev=stddev,
             output_stddev=stddev / (2 * num_blocks) ** 0.5,  # section 2.3 of the paper
-            name=f"block_{number}",
+            name=f"block_{number + 1}",
             keras=keras,
         )
     x = keras.layers.LayerNormalization(epsilon=EPSILON, name="norm")(x)
@@ -145,6 +152,7 @@ def causal_block(
     stddev: float,
     output_stddev: float,
     name: str,
+    head_width: int | None = None,
     keras: ModuleType,
 ) -> Any:
     """Self-attention and a feed-forward layer: x ← x + sublayer(norm(x)) for each.
@@ -152,6 +160,7 @@ def causal_block(
     Args:
         x: float `(batch, steps, width)`.
         causal: bool `(batch, steps, steps)`, see `CausalMask`.
+        head_width: features of a head; None is an equal share of the width.
         inner: size inside the feed-forward layer.
         stddev: of the kernels' normal distribution at the start.
         output_stddev: that of the kernels whose output is added to x.
@@ -166,6 +175,7 @@ def causal_block(
         h,
         causal,
         num_heads=num_heads,
+        head_width=head_width,
         dropout=dropout,
         name=f"{name}_self",
         keras=keras,
@@ -176,7 +186,7 @@ def causal_block(
     x = layers.Add(name=f"{name}_self_residual")([x, h])
 
     h = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_outer_norm")(x)
-    h = feed_forward(
+    h = feed_forward_layer(
         h,
         inner,
         activation="gelu",

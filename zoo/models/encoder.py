@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zoo import checks
 from zoo.errors import ShapeError
 from zoo.layers import layers_for
+from zoo.models.sublayers import per_block
 from zoo.models.transformer import make_encoder_block
 from zoo.namespaces import keras
 from zoo.recipe import Recipe
@@ -75,14 +77,15 @@ def transformer_encoder(
     max_length: int = 128,
     num_segments: int = 2,
     width: int = 128,
-    num_heads: int = 4,
-    feed_forward: int = 512,
+    num_heads: int | Sequence[int] = 4,
+    feed_forward: int | Sequence[int] = 512,
     num_blocks: int = 2,
     embedding_width: int | None = None,
     shared_layers: bool = False,
     position_offset: int = 0,
     dropout: float = 0.1,
     head: str = "masked_language_model",
+    head_width: int | None = None,
     *,
     keras: ModuleType = keras,
 ) -> Model:
@@ -100,19 +103,21 @@ def transformer_encoder(
         max_length: the most steps a sequence may have.
         num_segments: number of segment ids.
         width: size of the residuals.
-        num_heads: attention heads; they divide `width` among them.
-        feed_forward: inner size of the position-wise feed-forward layers.
+        num_heads: attention heads, of all blocks or of each; without `head_width` they divide
+            `width` among them.
+        feed_forward: inner size of the position-wise feed-forward layers, of all or of each.
         num_blocks: encoder blocks.
         embedding_width: size of the embeddings, projected to `width` where it differs (ALBERT).
-        shared_layers: one block's weights serve as all blocks (ALBERT).
+        shared_layers: one block's weights serve as all blocks (ALBERT), of one size then.
         position_offset: rows of the position table before the first step's (RoBERTa has 2).
         dropout: rate after the embeddings, in attention, and after every sublayer.
         head: "masked_language_model" or "pooler".
+        head_width: features of a head; None is an equal share of `width`.
         keras: Keras namespace to build with.
 
     Raises:
-        ShapeError: the heads do not divide the width, there is no such head, the offset is
-            negative, or a size is not positive.
+        ShapeError: the heads do not divide the width, other numbers than blocks are given, there
+            is no such head, the offset is negative, or a size is not positive.
 
     Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language
     Understanding", 2019; Liu et al., "RoBERTa", 2019; Lan et al., "ALBERT", 2020.
@@ -127,12 +132,14 @@ def transformer_encoder(
         feed_forward=feed_forward,
         num_blocks=num_blocks,
         embedding_width=embedding_width,
+        head_width=1 if head_width is None else head_width,
     )
     checks.rate(dropout=dropout)
     if position_offset < 0:
         raise ShapeError(f"position_offset is {position_offset}: it must not be negative.")
-    if width % num_heads:
-        raise ShapeError(f"The {num_heads} attention heads do not divide the width {width}.")
+    distinct = 1 if shared_layers else num_blocks
+    heads = per_block("num_heads", num_heads, distinct)
+    inner = per_block("feed_forward", feed_forward, distinct)
     if head not in HEADS:
         raise ShapeError(f"transformer_encoder takes head {' or '.join(HEADS)}, not {head!r}.")
     layers = layers_for(keras)
@@ -160,17 +167,18 @@ def transformer_encoder(
         x = keras.layers.Dense(width, name="projection")(x)  # (B, T, W)
 
     # === Encoder ===
-    for number in range(1, num_blocks + 1):
-        if number == 1 or not shared_layers:
+    for number in range(num_blocks):
+        if number < distinct:
             block = make_encoder_block(
                 width=width,
-                num_heads=num_heads,
-                feed_forward=feed_forward,
+                num_heads=heads[number],
+                head_width=head_width,
+                feed_forward=inner[number],
                 dropout=dropout,
                 activation="gelu",
                 epsilon=EPSILON,
                 stddev=width**-0.5,
-                name="block" if shared_layers else f"block_{number}",
+                name="block" if shared_layers else f"block_{number + 1}",
                 keras=keras,
             )
         x = block(x, keep)

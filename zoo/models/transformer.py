@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zoo import checks
-from zoo.errors import ShapeError
 from zoo.layers import layers_for
+from zoo.models.sublayers import per_block, size_of_head
 from zoo.namespaces import keras
 from zoo.recipe import Recipe
 from zoo.registry import register
@@ -25,10 +25,11 @@ def transformer_classifier(
     max_length: int = 128,
     num_classes: int = 8,
     width: int = 64,
-    num_heads: int = 4,
-    feed_forward: int = 128,
+    num_heads: int | Sequence[int] = 4,
+    feed_forward: int | Sequence[int] = 128,
     num_blocks: int = 2,
     dropout: float = 0.1,
+    head_width: int | None = None,
     *,
     keras: ModuleType = keras,
 ) -> Model:
@@ -42,14 +43,17 @@ def transformer_classifier(
         max_length: steps of every example.
         num_classes: classes to tell apart.
         width: size of embeddings and residuals.
-        num_heads: attention heads; they divide `width` among them.
-        feed_forward: inner size of the position-wise feed-forward layers.
+        num_heads: attention heads, of all blocks or of each; without `head_width` they divide
+            `width` among them.
+        feed_forward: inner size of the position-wise feed-forward layers, of all or of each.
         num_blocks: encoder blocks.
         dropout: rate after the embedding, in attention, and after every sublayer.
+        head_width: features of a head; None is an equal share of `width`.
         keras: Keras namespace to build with.
 
     Raises:
-        ShapeError: the heads do not divide the width, or a size is not positive.
+        ShapeError: the heads do not divide the width, other numbers than blocks are given, or a
+            size is not positive.
 
     Vaswani et al., "Attention Is All You Need", 2017.
     """
@@ -61,10 +65,11 @@ def transformer_classifier(
         num_heads=num_heads,
         feed_forward=feed_forward,
         num_blocks=num_blocks,
+        head_width=1 if head_width is None else head_width,
     )
     checks.rate(dropout=dropout)
-    if width % num_heads:
-        raise ShapeError(f"The {num_heads} attention heads do not divide the width {width}.")
+    heads = per_block("num_heads", num_heads, num_blocks)
+    inner = per_block("feed_forward", feed_forward, num_blocks)
     layers = layers_for(keras)
 
     # === Tokens and positions ===
@@ -75,14 +80,15 @@ def transformer_classifier(
     x = keras.layers.Dropout(dropout, name="dropout")(x)
 
     # === Encoder ===
-    for number in range(1, num_blocks + 1):
+    for number in range(num_blocks):
         x = encoder_block(
             x,
             keep,
-            num_heads=num_heads,
-            feed_forward=feed_forward,
+            num_heads=heads[number],
+            head_width=head_width,
+            feed_forward=inner[number],
             dropout=dropout,
-            name=f"block_{number}",
+            name=f"block_{number + 1}",
             keras=keras,
         )
 
@@ -104,6 +110,7 @@ def make_encoder_block(
     feed_forward: int,
     dropout: float,
     name: str,
+    head_width: int | None = None,
     activation: str = "relu",
     epsilon: float = EPSILON,
     stddev: float | None = None,
@@ -114,6 +121,7 @@ def make_encoder_block(
     Attention(Q, K, V) = softmax(Q Kᵀ / √d_k) V in every head; x ← norm(x + sublayer(x)).
 
     Args:
+        head_width: features of a head; None is an equal share of the width.
         stddev: of the attention kernels' normal distribution at the start; None is Keras's own,
             which takes the heads for a part of a far larger matrix and begins near even attention.
 
@@ -127,7 +135,7 @@ def make_encoder_block(
     kernel = "glorot_uniform" if stddev is None else keras.initializers.RandomNormal(stddev=stddev)
     attention = layers.MultiHeadAttention(
         num_heads,
-        width // num_heads,
+        size_of_head(width, num_heads, head_width),
         dropout=dropout,
         kernel_initializer=kernel,
         name=f"{name}_attention",

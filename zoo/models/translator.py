@@ -6,9 +6,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zoo import checks
-from zoo.errors import ShapeError
 from zoo.layers import layers_for
-from zoo.models.sublayers import attention, feed_forward
+from zoo.models.sublayers import attention, feed_forward, size_of_head
 from zoo.namespaces import keras
 from zoo.recipe import Recipe
 from zoo.registry import register
@@ -85,6 +84,7 @@ def transformer_translator(
     num_decoder_blocks: int = 2,
     dropout: float = 0.1,
     shared_embeddings: bool = True,
+    head_width: int | None = None,
     *,
     keras: ModuleType = keras,
 ) -> Model:
@@ -98,12 +98,13 @@ def transformer_translator(
         vocabulary_size: number of token ids of both languages, special tokens included.
         max_length: most steps of a source or a target; fewer are as good.
         width: size of embeddings and residuals.
-        num_heads: attention heads; they divide `width` among them.
+        num_heads: attention heads; without `head_width` they divide `width` among them.
         feed_forward: inner size of the position-wise feed-forward layers.
         num_encoder_blocks: blocks that read the source.
         num_decoder_blocks: blocks that write the target.
         dropout: rate after the embeddings, in attention, and after every sublayer.
         shared_embeddings: one matrix for source, target and output, as in the paper; else three.
+        head_width: features of a head; None is an equal share of `width`.
         keras: Keras namespace to build with.
 
     Raises:
@@ -119,13 +120,13 @@ def transformer_translator(
         feed_forward=feed_forward,
         num_encoder_blocks=num_encoder_blocks,
         num_decoder_blocks=num_decoder_blocks,
+        head_width=1 if head_width is None else head_width,
     )
     checks.rate(dropout=dropout)
-    if width % num_heads:
-        raise ShapeError(f"The {num_heads} attention heads do not divide the width {width}.")
     layers = layers_for(keras)
     options = {
         "num_heads": num_heads,
+        "head_width": size_of_head(width, num_heads, head_width),
         "inner": feed_forward,
         "dropout": dropout,
         "keras": keras,
@@ -176,6 +177,7 @@ def encoder_block(
     keep: Any,
     *,
     num_heads: int,
+    head_width: int,
     inner: int,
     dropout: float,
     name: str,
@@ -186,13 +188,15 @@ def encoder_block(
     Args:
         x: float `(batch, steps, width)`.
         keep: bool `(batch, steps)`, False for padding.
+        head_width: features of a head.
         inner: size inside the feed-forward layer.
 
     Returns:
         float `(batch, steps, width)`.
     """
     mine = {"dropout": dropout, "keras": keras}
-    attended = attention(x, x, keep, num_heads=num_heads, name=f"{name}_self", **mine)
+    heads = {"num_heads": num_heads, "head_width": head_width}
+    attended = attention(x, x, keep, name=f"{name}_self", **heads, **mine)
     x = _residual(x, attended, name=f"{name}_self", **mine)
     outer = feed_forward(x, inner, activation="relu", name=name, keras=keras)
     return _residual(x, outer, name=f"{name}_outer", **mine)
@@ -205,6 +209,7 @@ def decoder_block(
     keep: Any,
     *,
     num_heads: int,
+    head_width: int,
     inner: int,
     dropout: float,
     name: str,
@@ -217,15 +222,17 @@ def decoder_block(
         causal: bool `(batch, target steps, target steps)`, see `CausalMask`.
         memory: float `(batch, source steps, width)`, the encoder's output.
         keep: bool `(batch, source steps)`, False for padding.
+        head_width: features of a head.
         inner: size inside the feed-forward layer.
 
     Returns:
         float `(batch, target steps, width)`.
     """
     mine = {"dropout": dropout, "keras": keras}
-    attended = attention(x, x, causal, num_heads=num_heads, name=f"{name}_self", **mine)
+    heads = {"num_heads": num_heads, "head_width": head_width}
+    attended = attention(x, x, causal, name=f"{name}_self", **heads, **mine)
     x = _residual(x, attended, name=f"{name}_self", **mine)
-    attended = attention(x, memory, keep, num_heads=num_heads, name=f"{name}_cross", **mine)
+    attended = attention(x, memory, keep, name=f"{name}_cross", **heads, **mine)
     x = _residual(x, attended, name=f"{name}_cross", **mine)
     outer = feed_forward(x, inner, activation="relu", name=name, keras=keras)
     return _residual(x, outer, name=f"{name}_outer", **mine)

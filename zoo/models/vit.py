@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from zoo import checks
 from zoo.errors import ShapeError
 from zoo.layers import layers_for
+from zoo.models.sublayers import per_block, size_of_head
 from zoo.namespaces import keras
 from zoo.recipe import Recipe
 from zoo.registry import register
@@ -57,10 +59,11 @@ def vit(
     num_classes: int = 10,
     patch_size: int = 7,
     width: int = 64,
-    num_heads: int = 4,
-    feed_forward: int = 128,
+    num_heads: int | Sequence[int] = 4,
+    feed_forward: int | Sequence[int] = 128,
     num_blocks: int = 4,
     dropout: float = 0.0,
+    head_width: int | None = None,
     *,
     keras: ModuleType = keras,
 ) -> Model:
@@ -74,15 +77,17 @@ def vit(
         num_classes: classes to tell apart.
         patch_size: side of a patch in pixels; it divides height and width.
         width: size of embeddings and residuals.
-        num_heads: attention heads; they divide `width` among them.
-        feed_forward: inner size of the feed-forward layers.
+        num_heads: attention heads, of all blocks or of each; without `head_width` they divide
+            `width` among them.
+        feed_forward: inner size of the feed-forward layers, of all or of each.
         num_blocks: encoder blocks.
         dropout: rate after the positions and after every sublayer.
+        head_width: features of a head; None is an equal share of `width`.
         keras: Keras namespace to build with.
 
     Raises:
-        ShapeError: the patches do not divide the image, the heads do not divide the width, or a
-            size is not positive.
+        ShapeError: the patches do not divide the image, the heads do not divide the width, other
+            numbers than blocks are given, or a size is not positive.
 
     Dosovitskiy et al., "An Image is Worth 16x16 Words: Transformers for Image Recognition at
     Scale", 2021, arXiv:2010.11929.
@@ -95,6 +100,7 @@ def vit(
         num_heads=num_heads,
         feed_forward=feed_forward,
         num_blocks=num_blocks,
+        head_width=1 if head_width is None else head_width,
     )
     checks.rate(dropout=dropout)
     rows, columns = input_shape[0] // patch_size, input_shape[1] // patch_size
@@ -105,8 +111,8 @@ def vit(
             f"Patches of {patch_size} × {patch_size} do not divide an image of "
             f"{input_shape[0]} × {input_shape[1]}: choose a patch_size out of {sides}."
         )
-    if width % num_heads:
-        raise ShapeError(f"The {num_heads} attention heads do not divide the width {width}.")
+    heads = per_block("num_heads", num_heads, num_blocks)
+    inner = per_block("feed_forward", feed_forward, num_blocks)
     layers = layers_for(keras)
 
     # === Patches and positions ===
@@ -118,13 +124,14 @@ def vit(
     x = keras.layers.Dropout(dropout, name="dropout")(x)
 
     # === Encoder ===
-    for number in range(1, num_blocks + 1):
+    for number in range(num_blocks):
         x = pre_norm_block(
             x,
-            num_heads=num_heads,
-            feed_forward=feed_forward,
+            num_heads=heads[number],
+            head_width=head_width,
+            feed_forward=inner[number],
             dropout=dropout,
-            name=f"block_{number}",
+            name=f"block_{number + 1}",
             keras=keras,
         )
 
@@ -141,12 +148,14 @@ def pre_norm_block(
     feed_forward: int,
     dropout: float,
     name: str,
+    head_width: int | None = None,
     keras: ModuleType = keras,
 ) -> Any:
     """Self-attention and a feed-forward layer: x ← x + sublayer(norm(x)) for each.
 
     Args:
         x: float `(batch, steps, width)`, every step of which counts.
+        head_width: features of a head; None is an equal share of the width.
 
     Returns:
         float `(batch, steps, width)`.
@@ -155,7 +164,8 @@ def pre_norm_block(
     """
     layers, width = keras.layers, x.shape[-1]
     h = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_attention_norm")(x)
-    h = layers.MultiHeadAttention(num_heads, width // num_heads, name=f"{name}_attention")(h, h)
+    size = size_of_head(width, num_heads, head_width)
+    h = layers.MultiHeadAttention(num_heads, size, name=f"{name}_attention")(h, h)
     h = layers.Dropout(dropout, name=f"{name}_attention_dropout")(h)
     x = layers.Add(name=f"{name}_attention_residual")([x, h])
 
