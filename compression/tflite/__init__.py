@@ -1,0 +1,8 @@
+"""Keras 3 models as TFLite files: conversion in a child process, small files, answers from them."""
+
+from __future__ import annotations
+
+from compression.tflite.answers import ask
+from compression.tflite.conversion import QUANTIZATIONS, convert
+
+__all__ = ["QUANTIZATIONS", "ask", "convert"]

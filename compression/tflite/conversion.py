@@ -1,0 +1,71 @@
+"""From a Keras 3 model to the bytes of a TFLite file."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compression import isolated
+from compression.errors import NotApplicable
+from compression.tflite import worker
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from rich.console import Console
+
+QUANTIZATIONS = ("none", "dynamic_range", "float16", "int8")
+LONGEST_UNROLLED = 512  # steps; each is a copy of the cell's operations in the file
+
+
+def convert(
+    model: keras.Model,
+    *,
+    quantization: str = "none",
+    calibration: Mapping[str, np.ndarray] | None = None,
+    console: Console | None = None,
+) -> bytes:
+    """The content of a `model.tflite` that answers as the model does.
+
+    It has the one signature `serving_default` with the model's own tensors by name, float32 or
+    int32, and a free batch size. Recurrent layers are unrolled. Only TFLite's builtin operations
+    are in it, so that every runtime reads it. The model itself is left as it was.
+
+    Args:
+        model: functional, with a batch axis in front of everything.
+        quantization: one of `QUANTIZATIONS`: float32 as it is; int8 weights and activations
+            quantized while it runs; float16 weights; int8 for both, with ranges of activations
+            that are found with `calibration`.
+        calibration: input name → examples, for int8.
+        console: where progress goes.
+
+    Raises:
+        NotApplicable: an operation that TFLite does not have, or a sequence too long to unroll.
+        ConverterCrashed: the converter ended with an error or a signal.
+    """
+    from compression.tflite import saved
+
+    with tempfile.TemporaryDirectory(prefix="tflite-") as name:
+        folder = Path(name)
+        saved.write(model, folder / worker.SAVED_MODEL, LONGEST_UNROLLED)
+        isolated.write_json(folder / worker.JOB, {"quantization": quantization})
+        if calibration is not None:
+            worker.write_arrays(folder / worker.CALIBRATION, calibration)
+        return run_worker("convert", folder, f"Converting {model.name} to TFLite", console)
+
+
+def run_worker(function: str, folder: Path, what: str, console: Console | None = None) -> bytes:
+    """A function of worker.py in a child process, and the file that it wrote.
+
+    Raises:
+        NotApplicable: what the worker found the model to be unfit for.
+        ConverterCrashed: it ended with an error or a signal.
+    """
+    show = None if console is None else console.print
+    isolated.run(f"compression.tflite.worker:{function}", folder, what, show=show)
+    refusal = folder / worker.REFUSAL
+    if refusal.is_file():
+        raise NotApplicable(refusal.read_text(encoding="utf-8"))
+    return (folder / worker.RESULT).read_bytes()
