@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo import checks
 from zoo.layers import layers_for
-from zoo.models.sublayers import attention, per_block
-from zoo.models.sublayers import feed_forward as feed_forward_layer
+from zoo.models.sublayers import attention, feed_forward, per_block
 from zoo.namespaces import keras
 from zoo.recipe import Recipe
 from zoo.registry import register
@@ -186,7 +185,7 @@ def causal_block(
     x = layers.Add(name=f"{name}_self_residual")([x, h])
 
     h = layers.LayerNormalization(epsilon=EPSILON, name=f"{name}_outer_norm")(x)
-    h = feed_forward_layer(
+    h = feed_forward(
         h,
         inner,
         activation="gelu",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 def lenet5(
     input_shape: tuple[int, int, int] = (28, 28, 1),
     num_classes: int = 10,
+    filters: Sequence[int] = (6, 16),
+    dense_units: Sequence[int] = (120, 84),
     *,
     keras: ModuleType = keras,
 ) -> Model:
@@ -44,15 +47,21 @@ def lenet5(
     Args:
         input_shape: image height, width and channels.
         num_classes: classes to tell apart.
+        filters: output channels of the two convolutions.
+        dense_units: widths of the two dense layers before the softmax.
         keras: Keras namespace to build with.
 
     Raises:
-        ShapeError: the image is smaller than 12 × 12, or a size is not positive.
+        ShapeError: the image is smaller than 12 × 12, a size is not positive, or there are
+            not two of `filters` and two of `dense_units`.
 
     LeCun et al., "Gradient-Based Learning Applied to Document Recognition", 1998.
     """
     checks.input_shape(input_shape, "height, width, channels")
-    checks.positive(num_classes=num_classes)
+    checks.positive(num_classes=num_classes, filters=filters, dense_units=dense_units)
+    for name, sizes in (("filters", filters), ("dense_units", dense_units)):
+        if len(sizes) != 2:
+            raise ShapeError(f"lenet5 takes two {name}, not {len(sizes)}.")
     if min(input_shape[:2]) < 12:
         raise ShapeError(
             f"An image of {input_shape[0]} × {input_shape[1]} is too small for lenet5: it takes "
@@ -61,12 +70,13 @@ def lenet5(
     layers = keras.layers
 
     image = keras.Input(input_shape, name="image")
-    x = layers.Conv2D(6, 5, padding="same", activation="tanh", name="conv_1")(image)  # (B, H, W, 6)
+    conv_1 = layers.Conv2D(filters[0], 5, padding="same", activation="tanh", name="conv_1")
+    x = conv_1(image)  # (B, H, W, 6)
     x = layers.AveragePooling2D(2, name="pool_1")(x)  # (B, H/2, W/2, 6)
-    x = layers.Conv2D(16, 5, activation="tanh", name="conv_2")(x)  # (B, H/2-4, W/2-4, 16)
+    x = layers.Conv2D(filters[1], 5, activation="tanh", name="conv_2")(x)  # (B, H/2-4, W/2-4, 16)
     x = layers.AveragePooling2D(2, name="pool_2")(x)  # (B, (H/2-4)/2, (W/2-4)/2, 16)
     x = layers.Flatten(name="flatten")(x)
-    x = layers.Dense(120, activation="tanh", name="hidden_1")(x)
-    x = layers.Dense(84, activation="tanh", name="hidden_2")(x)
+    x = layers.Dense(dense_units[0], activation="tanh", name="hidden_1")(x)
+    x = layers.Dense(dense_units[1], activation="tanh", name="hidden_2")(x)
     probabilities = layers.Dense(num_classes, activation="softmax", name="probabilities")(x)
     return keras.Model(image, probabilities, name="lenet5")

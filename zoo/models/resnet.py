@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,7 @@ def resnet(
     num_classes: int = 10,
     depth: int = 20,
     synchronized: bool = False,
+    inner_filters: Sequence[int] | None = None,
     *,
     keras: ModuleType = keras,
 ) -> Model:
@@ -79,10 +81,14 @@ def resnet(
         depth: weighted layers, one of those above.
         synchronized: normalise by the batch of all replicas together instead of each replica's
             own; it needs the TensorFlow backend.
+        inner_filters: output channels of every convolution inside a block, all but its last, in
+            order: one for each block, two for each bottleneck. None gives all of them as many as
+            their stage has.
         keras: Keras namespace to build with.
 
     Raises:
-        ShapeError: another depth, or a size that is not positive.
+        ShapeError: another depth, a size that is not positive, or `inner_filters` for another
+            number of convolutions.
 
     He et al., "Deep Residual Learning for Image Recognition", 2016, arXiv:1512.03385.
     """
@@ -91,7 +97,10 @@ def resnet(
     if depth not in SMALL_FORM and depth not in IMAGENET_FORM:
         depths = ", ".join(map(str, sorted([*SMALL_FORM, *IMAGENET_FORM])))
         raise ShapeError(f"resnet takes a depth out of {depths}, not {depth!r}.")
-    parts = _Parts(keras, synchronized)
+    if inner_filters is not None:
+        checks.positive(inner_filters=inner_filters)
+        _check_inner(inner_filters, depth)
+    parts = _Parts(keras, synchronized, inner_filters)
 
     image = keras.Input(input_shape, name="image")
     features = _small_form if depth in SMALL_FORM else _imagenet_form
@@ -99,6 +108,18 @@ def resnet(
     x = keras.layers.GlobalAveragePooling2D(name="mean")(x)  # (B, F)
     probabilities = keras.layers.Dense(num_classes, activation="softmax", name="probabilities")(x)
     return keras.Model(image, probabilities, name="resnet")
+
+
+def _check_inner(inner_filters: Sequence[int], depth: int) -> None:
+    if depth in SMALL_FORM:
+        inside = 3 * SMALL_FORM[depth]
+    else:
+        inside = sum(IMAGENET_FORM[depth]) * (2 if depth in BOTTLENECKS else 1)
+    if len(inner_filters) != inside:
+        raise ShapeError(
+            f"A resnet of depth {depth} has {inside} convolutions inside its blocks: give as many "
+            f"inner_filters, not {len(inner_filters)}."
+        )
 
 
 def _small_form(x: Any, depth: int, parts: _Parts) -> Any:
@@ -134,8 +155,13 @@ def _imagenet_form(x: Any, depth: int, parts: _Parts) -> Any:
 class _Parts:
     """The pieces of which both forms are made, in one Keras namespace."""
 
-    def __init__(self, keras: ModuleType, synchronized: bool):
+    def __init__(self, keras: ModuleType, synchronized: bool, inner_filters: Sequence[int] | None):
         self.keras, self.synchronized = keras, synchronized
+        self._inner = None if inner_filters is None else iter(inner_filters)
+
+    def inner(self, filters: int) -> int:
+        """Channels of the next convolution inside a block; `filters` where none were given."""
+        return filters if self._inner is None else next(self._inner)
 
     def relu(self, x: Any, name: str) -> Any:
         return self.keras.layers.Activation("relu", name=name)(x)
@@ -173,15 +199,17 @@ class _Parts:
 
     def basic_block(self, x: Any, shortcut: Any, filters: int, strides: int, name: str) -> Any:
         """Two 3 × 3 convolutions; relu(shortcut + f(x))."""
-        x = self.relu(self.conv_norm(x, filters, 3, strides, name=f"{name}_1"), f"{name}_1_relu")
+        inner = self.inner(filters)
+        x = self.relu(self.conv_norm(x, inner, 3, strides, name=f"{name}_1"), f"{name}_1_relu")
         x = self.conv_norm(x, filters, 3, name=f"{name}_2")
         x = self.keras.layers.Add(name=f"{name}_sum")([shortcut, x])
         return self.relu(x, f"{name}_relu")
 
     def bottleneck_block(self, x: Any, shortcut: Any, filters: int, strides: int, name: str) -> Any:
         """1 × 1, 3 × 3 and 1 × 1 convolutions, the last with four times the filters."""
-        x = self.relu(self.conv_norm(x, filters, 1, name=f"{name}_1"), f"{name}_1_relu")
-        x = self.relu(self.conv_norm(x, filters, 3, strides, name=f"{name}_2"), f"{name}_2_relu")
+        first, second = self.inner(filters), self.inner(filters)
+        x = self.relu(self.conv_norm(x, first, 1, name=f"{name}_1"), f"{name}_1_relu")
+        x = self.relu(self.conv_norm(x, second, 3, strides, name=f"{name}_2"), f"{name}_2_relu")
         x = self.conv_norm(x, 4 * filters, 1, name=f"{name}_3")
         x = self.keras.layers.Add(name=f"{name}_sum")([shortcut, x])
         return self.relu(x, f"{name}_relu")
