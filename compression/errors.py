@@ -17,6 +17,10 @@ class BadStack(ZooError):
     exit_code = 2
 
 
+class BridgeMismatch(ZooError):
+    """A model and its twin in tf_keras gave different outputs; the sentence says by how much."""
+
+
 class ConverterCrashed(ZooError):
     """The process that ran tfmot or a converter ended with an error or a signal."""
 

@@ -1,0 +1,1 @@
+"""The child's side of the bridge: everything here runs where tfmot is imported, and only there."""
