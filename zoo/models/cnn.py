@@ -11,6 +11,7 @@ from zoo.errors import ShapeError
 from zoo.namespaces import keras
 from zoo.recipe import Recipe
 from zoo.registry import register
+from zoo.sizes import Size
 
 if TYPE_CHECKING:
     from keras import Model
@@ -69,7 +70,14 @@ def cnn_small(
 @register(
     recipe=Recipe(
         dataset="mnist", epochs=8, batch_size=128, schedule="cosine", arguments={"dropout": 0.3}
-    )
+    ),
+    sizes={
+        "large": Size(
+            {"filters": (64, 128), "dense_units": 1024},
+            parameters=3_362_570,
+            source="no paper: what benchmarks of compression begin with",
+        )
+    },
 )
 def cnn(
     input_shape: tuple[int, int, int] = (28, 28, 1),

@@ -12,6 +12,7 @@ from zoo.models.sublayers import per_block, size_of_head
 from zoo.namespaces import keras
 from zoo.recipe import Recipe
 from zoo.registry import register
+from zoo.sizes import Size
 
 if TYPE_CHECKING:
     from keras import Model
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 EPSILON = 1e-6  # layer normalisation, as in the paper's reference implementation
 
 
-@register(recipe=Recipe(dataset="reuters_r8", epochs=8, batch_size=32, schedule="cosine"))
+@register(
+    recipe=Recipe(dataset="reuters_r8", epochs=8, batch_size=32, schedule="cosine"),
+    sizes={
+        "large": Size(
+            {"width": 128, "num_heads": 4, "feed_forward": 512, "num_blocks": 4},
+            parameters=3_354_120,
+            source="no paper: what benchmarks of compression begin with",
+        )
+    },
+)
 def transformer_classifier(
     vocabulary_size: int = 20000,
     max_length: int = 128,
