@@ -46,23 +46,26 @@ def check(subject: Subject, technique: str) -> None:
         )
 
 
-def check_model(model: Any, subject: Subject) -> None:
-    """Raises NotApplicable unless the model is float32 in Keras 3 and of the builder's shape."""
+def check_model(subject: Subject) -> None:
+    """Raises NotApplicable unless the model is Keras 3's, and the builder's where it says so."""
     import keras
 
     from zoo import registry
 
+    model = subject.model
     if not isinstance(model, keras.Model):
         raise NotApplicable(
             f"A {type(model).__module__}.{type(model).__name__} is not a model of Keras 3: build "
             "it with zoo.build."
         )
+    if not subject.rebuildable:
+        return
     expected = registry.build(subject.builder, **subject.arguments)
     wanted, found = ([tuple(v.shape) for v in m.weights] for m in (expected, model))
     if wanted != found:
         raise NotApplicable(
             f"{subject.builder} with the given arguments has other weights than this model: give "
-            "the arguments that the model was built with."
+            "the arguments that it was built with."
         )
 
 
@@ -92,6 +95,9 @@ def outputs_of(model: Any, inputs: Any) -> list[np.ndarray]:
     """
     import tensorflow as tf
 
+    structure = getattr(model, "_inputs_struct", None)  # of Keras 3, which warns of another one
+    if isinstance(structure, list | tuple) and not isinstance(inputs, Mapping):
+        inputs = [inputs]
     return [np.asarray(value) for value in tf.nest.flatten(model(inputs, training=False))]
 
 

@@ -89,19 +89,28 @@ def with_matrices(model: keras.Model) -> dict[str, list[int]]:
     return found
 
 
-def make(weight: np.ndarray, pattern: Pattern, sparsity: float) -> np.ndarray:
+def input_axis(path: str, rank: int) -> int:
+    """Which axis of a matrix counts inputs: the last but one, as tfmot takes them.
+
+    Only the query, key and value kernels of a MultiHeadAttention are `(inputs, heads, size)`.
+    """
+    return 0 if rank == 3 and "attention_output" not in path else -2
+
+
+def make(weight: np.ndarray, pattern: Pattern, sparsity: float, inputs: int = -2) -> np.ndarray:
     """The mask of a weight: bool of its shape, with about `sparsity` of it False.
 
     Args:
-        weight: float, two axes or more; the last one counts the outputs.
+        weight: float, two axes or more.
         pattern: what goes together.
         sparsity: share of weights to lose; 2:4 takes half whatever it is.
+        inputs: see `input_axis`.
     """
     if pattern.two_of_four:
-        return two_of_four(weight)
+        return two_of_four(weight, inputs)
     if pattern.block == (1, 1):
         return largest(np.abs(weight), sparsity)
-    return blocks(weight, sparsity, pattern.block)
+    return blocks(weight, sparsity, pattern.block, inputs)
 
 
 def largest(size: np.ndarray, sparsity: float) -> np.ndarray:
@@ -112,23 +121,26 @@ def largest(size: np.ndarray, sparsity: float) -> np.ndarray:
     return mask.reshape(size.shape)
 
 
-def two_of_four(weight: np.ndarray) -> np.ndarray:
+def two_of_four(weight: np.ndarray, inputs: int = -2) -> np.ndarray:
     """The two largest of every four weights along the inputs (Mishra et al., 2021).
 
-    Inputs are the last axis but one, as tfmot takes them; what is left of them by four keeps two.
+    Where four do not divide the inputs, two of the rest stay.
     """
-    size = np.moveaxis(np.abs(weight), -2, -1)  # (..., outputs, inputs)
+    size = np.moveaxis(np.abs(weight), inputs, -1)  # (..., inputs)
     count = size.shape[-1]
     size = np.pad(size, [(0, 0)] * (size.ndim - 1) + [(0, -count % 4)], constant_values=-1.0)
     groups = size.reshape(*size.shape[:-1], -1, 4)
     rank = np.argsort(np.argsort(-groups, axis=-1, kind="stable"), axis=-1, kind="stable")
     mask = (rank < 2).reshape(size.shape)[..., :count]
-    return np.moveaxis(mask, -1, -2)
+    return np.moveaxis(mask, -1, inputs)
 
 
-def blocks(weight: np.ndarray, sparsity: float, block: tuple[int, int]) -> np.ndarray:
-    """Whole blocks of the weight as a matrix `(everything else, outputs)`, by mean magnitude."""
-    matrix = np.abs(weight).reshape(-1, weight.shape[-1])
+def blocks(
+    weight: np.ndarray, sparsity: float, block: tuple[int, int], inputs: int = -2
+) -> np.ndarray:
+    """Whole blocks of the weight as a matrix `(inputs, outputs)`, by mean magnitude."""
+    rows = weight.shape[0] if inputs == 0 else -1
+    matrix = np.abs(weight).reshape(rows, -1 if inputs == 0 else weight.shape[-1])
     (rows, columns), (high, wide) = matrix.shape, block
     padded = np.pad(matrix, ((0, -rows % high), (0, -columns % wide)))
     ones = np.pad(np.ones_like(matrix), ((0, -rows % high), (0, -columns % wide)))
@@ -142,9 +154,9 @@ def blocks(weight: np.ndarray, sparsity: float, block: tuple[int, int]) -> np.nd
     return mask.reshape(weight.shape)
 
 
-def keeps_two_of_four(weight: np.ndarray) -> bool:
+def keeps_two_of_four(weight: np.ndarray, inputs: int = -2) -> bool:
     """Whether no four neighbours along the inputs have more than two that are not zero."""
-    used = np.moveaxis(np.asarray(weight) != 0, -2, -1)
+    used = np.moveaxis(np.asarray(weight) != 0, inputs, -1)
     used = np.pad(used, [(0, 0)] * (used.ndim - 1) + [(0, -used.shape[-1] % 4)])
     return bool((used.reshape(-1, 4).sum(axis=1) <= 2).all())
 

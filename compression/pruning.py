@@ -63,6 +63,7 @@ def prune(
     Neural Networks", 2021.
     """
     subject = Subject.of(thing, **rest)
+    bridge.check_model(subject)
     wanted = masks.parse(pattern)
     sparsity = _checked(sparsity, schedule, wanted, epochs)
     chosen = masks.targets(subject.model, layers)
@@ -113,8 +114,10 @@ def _with_tfmot(
     subject: Subject, options: dict[str, Any], console: Console | None
 ) -> tuple[keras.Model, dict[int, np.ndarray], dict[str, Any]]:
     """Model, position of a variable → mask, and facts, from a child process."""
-    bridge.check_model(subject.model, subject)
-    with bridge.crossing(subject, options) as crossing:
+    axes = {
+        p: _axis(subject.model.weights[p]) for mine in options["targets"].values() for p in mine
+    }
+    with bridge.crossing(subject, {**options, "axes": axes}) as crossing:
         answer = crossing.run(
             "compression.tfmot.prune:run", f"Pruning {subject.builder} with tfmot", console
         )
@@ -141,7 +144,7 @@ def _here(
         found = {}
         for position in positions:
             variable = model.weights[position]
-            mask = masks.make(np.asarray(variable), pattern, share)
+            mask = masks.make(np.asarray(variable), pattern, share, _axis(variable))
             found[position] = mask & held.get(variable.path, True)
             variable.assign(np.asarray(variable) * found[position])
         now = held | {model.weights[p].path: mask for p, mask in found.items()}
@@ -152,6 +155,10 @@ def _here(
     why = "masks without fine-tuning" if not options["epochs"] else "no builder makes this model"
     by = dict.fromkeys(chosen, f"own mask: {why}")
     return model, found, {"by": by, "fine_tuning": {**trained, "epochs": options["epochs"]}}
+
+
+def _axis(variable: Any) -> int:
+    return masks.input_axis(variable.path, len(variable.shape))
 
 
 def _facts(

@@ -26,7 +26,7 @@ FIRST = 0.5  # of the sparsity, at the first update
 
 @child
 def run(job: Job) -> None:
-    """Options: sparsity, schedule, pattern, epochs, learning_rate, targets {layer: positions}."""
+    """Options: sparsity, schedule, pattern, epochs, learning_rate, targets, axes."""
     options = job.options
     pattern = masks.parse(options["pattern"])
     refused = {
@@ -39,8 +39,10 @@ def run(job: Job) -> None:
     model = _wrapped(job.twin, wrapped, schedule, pattern)
     own = OwnMasks(
         {p: job.variables[p] for name in refused for p in options["targets"][name]},
-        schedule, pattern, options["sparsity"],
-    )  # fmt: skip
+        {int(p): axis for p, axis in options["axes"].items()},
+        schedule,
+        pattern,
+    )
     facts = job.fine_tune(
         model,
         [
@@ -49,7 +51,7 @@ def run(job: Job) -> None:
             *hold(job, list(job.held)),
         ],
     )
-    kept = _final_masks(model, job, own, pattern)
+    kept = _final_masks(model, job, own)
     for position, mask in kept.items():
         job.variables[position].assign(job.variables[position] * mask.astype("float32"))
     np.savez(job.folder / "found_masks.npz", **{str(p): m for p, m in kept.items()})
@@ -64,10 +66,6 @@ def _refusal(layer: Any, pattern: masks.Pattern) -> str | None:
     if not PruneRegistry.supports(layer):
         return f"tfmot knows no layer {kind}"
     ranks = {len(weight.shape) for weight in layer.trainable_weights if len(weight.shape) > 1}
-    if isinstance(layer, tf_keras.layers.MultiHeadAttention):
-        ranks = {3}
-    elif isinstance(layer, tf_keras.layers.GRU):
-        ranks = {2}  # its bias has two axes too, and is not pruned
     if pattern.two_of_four and not ranks <= {2, 4}:
         return f"tfmot's 2:4 takes weights of two or four axes, not those of {kind}"
     if pattern.block != (1, 1) and ranks != {2}:
@@ -106,10 +104,12 @@ def _wrapped(twin: Any, names: set[str], schedule: Any, pattern: masks.Pattern) 
 class OwnMasks(tf_keras.callbacks.Callback):
     """Masks of `compression.masks` at the steps of a tfmot schedule."""
 
-    def __init__(self, variables: dict[int, Any], schedule: Any, pattern: Any, sparsity: float):
+    def __init__(
+        self, variables: dict[int, Any], axes: dict[int, int], schedule: Any, pattern: masks.Pattern
+    ):
         super().__init__()
-        self.variables, self.schedule = variables, schedule
-        self.pattern, self.sparsity = pattern, sparsity
+        self.variables, self.axes = variables, axes
+        self.schedule, self.pattern = schedule, pattern
         self.kept = {p: tf.Variable(tf.ones_like(v)) for p, v in variables.items()}
         self._apply = tf.function(self._mask, autograph=False)
 
@@ -122,7 +122,7 @@ class OwnMasks(tf_keras.callbacks.Callback):
 
     def update(self, sparsity: float) -> None:
         for position, variable in self.variables.items():
-            mask = masks.make(variable.numpy(), self.pattern, sparsity)
+            mask = masks.make(variable.numpy(), self.pattern, sparsity, self.axes[position])
             self.kept[position].assign(mask.astype("float32"))
 
     def _mask(self) -> None:
@@ -130,9 +130,7 @@ class OwnMasks(tf_keras.callbacks.Callback):
             variable.assign(variable * self.kept[position])
 
 
-def _final_masks(
-    model: Any, job: Job, own: OwnMasks, pattern: masks.Pattern
-) -> dict[int, np.ndarray]:
+def _final_masks(model: Any, job: Job, own: OwnMasks) -> dict[int, np.ndarray]:
     """Position → bool mask; what was zero before stays so."""
     position = {id(variable): index for index, variable in enumerate(job.variables)}
     found = {p: kept.numpy() != 0 for p, kept in own.kept.items()}
