@@ -154,7 +154,12 @@ class Hub:
 
     def may_join(self, peer: Peer) -> bool:
         """Whether a worker answers for everything that clients were told is available."""
-        return peer.phase is Phase.LOADED and self._view.available() <= peer.report.available()
+        return peer.phase is Phase.LOADED and not self.lacks(peer)
+
+    def lacks(self, peer: Peer) -> list[str]:
+        """What clients were told is available and this worker has not: `model version`."""
+        missing = self._view.available() - peer.report.available()
+        return sorted(f"{model} {version}" for model, version in missing)
 
     # === Reloads ===
 

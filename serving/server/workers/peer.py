@@ -36,6 +36,7 @@ class Peer:
     report: Report = field(default_factory=Report)
     counts: States = field(default_factory=dict)  # what it had counted when it last said so
     failure: Message | None = None  # why it could not start
+    lacks: list[str] = field(default_factory=list)  # what keeps it from accepting, as was logged
 
     @property
     def accepts(self) -> bool:

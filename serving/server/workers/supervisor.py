@@ -228,12 +228,24 @@ class Supervisor:
         for peer in loaded:
             if not self._started or self._hub.may_join(peer):
                 peer.phase = Phase.ACCEPTING
+            else:
+                self._explain(peer)
         accepting = [peer for peer in loaded if peer.accepts]
         if accepting:
             self._started = True
             self._hub.show(again=True)
         for peer in accepting:
             self._hub.tell(peer, "accept")
+
+    def _explain(self, peer: Peer) -> None:
+        """Log once what a worker that has loaded its models still waits for."""
+        lacks = self._hub.lacks(peer)
+        if lacks and lacks != peer.lacks:
+            log.warning(
+                "Worker process %d takes no requests yet: others serve what it could not load (%s)",
+                peer.pid, ", ".join(lacks),
+            )  # fmt: skip
+        peer.lacks = lacks
 
     def _serving(self, peer: Peer) -> None:
         peer.phase = Phase.SERVING

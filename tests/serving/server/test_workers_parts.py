@@ -255,6 +255,7 @@ def test_a_worker_joins_when_it_has_what_clients_were_told_of(hands: Hands) -> N
         hands.hub.heard(peer, {"kind": "report", "versions": rows, "waiting": []})
     third = hands.add(2, Phase.LOADED)
     assert not hands.hub.may_join(third)
+    assert hands.hub.lacks(third) == ["m 1"]
     hands.hub.heard(third, {"kind": "report", "versions": rows, "waiting": []})
     assert hands.hub.may_join(third)
     views = [message for message in hands.heard(hands.peers[0]) if message["kind"] == "view"]
