@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 from pathlib import Path
 
 LEVEL = 9  # of gzip
@@ -41,9 +40,9 @@ def sizes(version: Path, *, tflite: bool | None = None) -> dict[str, int]:
 
 
 def stored_weights(version: Path) -> dict[str, int] | None:
-    """`parameters` and `nonzero` of a SavedModel's variables; None for a TFLite model.
+    """`parameters` and `nonzero` of a SavedModel's float variables; None for a TFLite model.
 
-    For a version whose Keras model is not at hand. Variables that are written twice count once.
+    For a version whose trained Keras model is not at hand.
     """
     if not (version / "variables" / "variables.index").is_file():
         return None
@@ -51,15 +50,11 @@ def stored_weights(version: Path) -> dict[str, int] | None:
     import tensorflow as tf
 
     reader = tf.train.load_checkpoint(str(version / "variables" / "variables"))
-    seen: dict[bytes, tuple[int, int]] = {}
-    for name in reader.get_variable_to_shape_map():
-        if not name.endswith("VARIABLE_VALUE"):
-            continue
-        value = reader.get_tensor(name)
-        if value.dtype.kind == "f":
-            key = json.dumps(value.shape).encode() + value.tobytes()
-            seen[key] = value.size, int(np.count_nonzero(value))
-    return {
-        "parameters": sum(size for size, _ in seen.values()),
-        "nonzero": sum(count for _, count in seen.values()),
-    }
+    found = {"parameters": 0, "nonzero": 0}
+    for name, dtype in reader.get_variable_to_dtype_map().items():
+        # Keras's own export writes each variable once more under this name.
+        if dtype.is_floating and not name.startswith("_all_variables/"):
+            value = reader.get_tensor(name)
+            found["parameters"] += value.size
+            found["nonzero"] += int(np.count_nonzero(value))
+    return found

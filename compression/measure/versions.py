@@ -32,6 +32,7 @@ class Version:
         name: of its row; also the model's name at the server.
         path: the folder.
         model: Keras model that it holds, for parameters and operations; None if not at hand.
+        trained: `model` has the version's weights, and not only its architecture.
         flags: of the server, besides `--prefer_tflite_model`.
         about: goes into its row as it is, such as the chain of techniques.
     """
@@ -39,6 +40,7 @@ class Version:
     name: str
     path: Path
     model: keras.Model | None = None
+    trained: bool = True
     flags: tuple[str, ...] = ()
     about: Mapping[str, Any] = field(default_factory=dict)
 
@@ -47,7 +49,7 @@ def measure(
     versions: Sequence[Version],
     dataset: Dataset,
     *,
-    parent: str | None = None,
+    parents: Mapping[str, str] | None = None,
     split: str = "test",
     limit: int | None = None,
     rounds: int = speed.ROUNDS,
@@ -55,12 +57,12 @@ def measure(
     over_grpc: bool = True,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Measures versions against one of them; JSON's own values.
+    """Measures versions against their parents; JSON's own values.
 
     Args:
         versions: with different names.
         dataset: what they were trained on; timed on the first examples of its test split.
-        parent: the name that the others are compared with; default: the first one's.
+        parents: name of a version → that of the one it is compared with; default: the first.
         split: whose accuracy is measured.
         limit: examples of it; default: all.
         rounds: of the interleaved timing.
@@ -70,8 +72,8 @@ def measure(
         console: gets a line for each round.
 
     Returns:
-        `dataset`, `split`, `examples`, `parent`, `rounds`, `client`, `machine` and `versions`, a
-        row for each: `bytes`, `gzip_bytes`, `parameters`, `nonzero`, `macs`, `quality`, `change`
+        `dataset`, `split`, `examples`, `rounds`, `client`, `machine` and `versions`, a row for
+        each: `parent`, `bytes`, `gzip_bytes`, `parameters`, `nonzero`, `macs`, `quality`, `change`
         (drop and agreement), `in_process`, `served` and `ratios` to the parent.
 
     Raises:
@@ -82,9 +84,9 @@ def measure(
     names = [version.name for version in versions]
     if not names or len(set(names)) < len(names):
         raise InvalidOption("Measuring takes versions with different names.")
-    parent = parent or names[0]
-    if parent not in names:
-        raise InvalidOption(f"There is no version {parent!r} to compare with.")
+    parents = dict.fromkeys(names, names[0]) | dict(parents or {})
+    if unknown := set(parents.values()) - set(names):
+        raise InvalidOption(f"There is no version {min(unknown)!r} to compare with.")
     show = None if console is None else (lambda text: console.print(text, highlight=False))
     with loaded(versions) as servables:
         found = {
@@ -93,7 +95,7 @@ def measure(
         }
         inputs = {
             size: quality.feeds(
-                servables[parent], dataset, "test", np.arange(size) % len(dataset.test)
+                servables[names[0]], dataset, "test", np.arange(size) % len(dataset.test)
             )
             for size in speed.BATCHES
         }
@@ -118,7 +120,8 @@ def measure(
         )
     rows = []
     for version in versions:
-        row = {"name": version.name, **version.about, **static(version, dataset)}
+        parent = parents[version.name]
+        row = {"name": version.name, "parent": parent, **version.about, **static(version, dataset)}
         row["quality"] = found[version.name].to_json(split)
         row["change"] = quality.against(found[parent], found[version.name])
         row["in_process"] = _speeds(here[version.name])
@@ -128,12 +131,11 @@ def measure(
             row["served"]["batch_32"].pop("p99_ms", None)
             row["served"]["largest_difference"] = off[version.name]
         rows.append(row)
-    _add_ratios(rows, parent, here, there)
+    _add_ratios(rows, here, there)
     return {
         "dataset": dataset.name,
         "split": split,
         "examples": len(dataset.split(split)) if limit is None else limit,
-        "parent": parent,
         "rounds": rounds,
         "client": served.tool() if over_grpc else None,
         "machine": machine(),
@@ -146,13 +148,15 @@ def static(version: Version, dataset: Dataset | None = None) -> dict[str, Any]:
 
     Of a TFLite form, parameters are those of the float model that it was made from.
     """
-    row: dict[str, Any] = dict(files.sizes(version.path))
+    row: dict[str, Any] = {**files.sizes(version.path), "parameters": None, "nonzero": None}
+    row.update(macs=None, not_counted=[])
     if version.model is not None:
-        row.update(counting.weights(version.model))
+        row["parameters"] = version.model.count_params()
         row["macs"], row["not_counted"] = counting.macs(version.model, _steps(dataset))
+    if version.model is not None and version.trained:
+        row.update(counting.weights(version.model))
     else:
-        row.update(files.stored_weights(version.path) or {"parameters": None, "nonzero": None})
-        row["macs"], row["not_counted"] = None, []
+        row.update(files.stored_weights(version.path) or {})
     return row
 
 
@@ -210,19 +214,19 @@ def _speeds(times: Mapping[int, speed.Times]) -> dict[str, Any]:
 
 def _add_ratios(
     rows: Sequence[dict[str, Any]],
-    parent: str,
     here: Mapping[str, Mapping[int, speed.Times]],
     there: Mapping[str, Mapping[int, speed.Times]],
 ) -> None:
     """`ratios` of every row: sizes as parts of the parent's, speeds as multiples of it."""
-    base = next(row for row in rows if row["name"] == parent)
+    by_name = {row["name"]: row for row in rows}
     for row in rows:
+        base = by_name[row["parent"]]
         ratios = {
             "bytes": round(row["bytes"] / base["bytes"], 4),
             "gzip_bytes": round(row["gzip_bytes"] / base["gzip_bytes"], 4),
         }
         for place, times in (("in_process", here), ("served", there)):
-            for size in times.get(parent, ()):
-                both = times[parent][size], times[row["name"]][size]
+            for size in times.get(row["name"], ()):
+                both = times[row["parent"]][size], times[row["name"]][size]
                 ratios[f"{place}_batch_{size}"] = speed.ratio(*both)
         row["ratios"] = ratios

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from zoo.cli import ask, browse, data, demo, explain, publish, serve, train
+from zoo.cli import ask, browse, compress, data, demo, explain, publish, serve, train
 from zoo.errors import ZooError
 
 app = typer.Typer(
@@ -35,6 +35,8 @@ for verb, function in (
     ("data", data.data),
     ("train", train.train),
     ("export", publish.export),
+    ("compress", compress.compress),
+    ("report", compress.report),
     ("config", publish.config),
     ("serve", serve.serve),
     ("sample", publish.sample),
