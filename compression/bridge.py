@@ -145,7 +145,7 @@ class Crossing:
                 "options": dict(options),
             },
         )
-        np.savez(self.folder / "weights.npz", **_numbered(model.get_weights()))
+        np.savez(self.folder / "weights.npz", **numbered(model.get_weights()))
         masks = {f"{position[p]}": m for p, m in subject.masks.items() if p in position}
         np.savez(self.folder / "masks.npz", **masks)
         arrays = {f"x/{name}": array for name, array in dataset.train.arrays().items()}
@@ -156,7 +156,7 @@ class Crossing:
         np.savez(
             self.folder / "probe.npz",
             **{f"x/{name}": array for name, array in probe.items()},
-            **_numbered(outputs),
+            **numbered(outputs),
         )
 
     def run(
@@ -196,8 +196,8 @@ class Crossing:
             BridgeMismatch: they do not.
         """
         model = copied(self.subject.model)
-        model.set_weights(_listed(self.folder / "trained.npz"))
-        wanted = _listed(self.folder / "trained_probe.npz")
+        model.set_weights(listed_arrays(self.folder / "trained.npz"))
+        wanted = listed_arrays(self.folder / "trained_probe.npz")
         compare(outputs_of(model, self.probe), wanted, "from tf_keras to Keras 3")
         return model
 
@@ -218,11 +218,11 @@ def report(folder: Path, error: ZooError) -> None:
         isolated.write_json(folder / "error.json", text)
 
 
-def _numbered(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+def numbered(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
     return {str(index): array for index, array in enumerate(arrays)}
 
 
-def _listed(path: Path) -> list[np.ndarray]:
+def listed_arrays(path: Path) -> list[np.ndarray]:
     """The arrays of a file that have numbers for names, in their order."""
     with np.load(path) as file:
         return [file[name] for name in sorted((n for n in file if n.isdigit()), key=int)]

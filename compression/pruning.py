@@ -82,7 +82,7 @@ def prune(
     kept = bridge.rekeyed(subject.masks, subject.model, model)
     kept |= {model.weights[position].path: mask for position, mask in found.items()}
     return subject.then(
-        Step("prune", options, _facts(model, chosen, facts), _skipped(subject.model, chosen)),
+        Step("prune", options, _facts(model, chosen, facts), skipped(subject.model, chosen)),
         model=model,
         masks=kept,
         clusters={},  # fine-tuning has made their values different again
@@ -178,7 +178,7 @@ def _facts(
     }
 
 
-def _skipped(model: keras.Model, chosen: dict[str, list[int]]) -> dict[str, str]:
+def skipped(model: keras.Model, chosen: dict[str, list[int]]) -> dict[str, str]:
     """Layers with weights of two axes or more that were left alone, with the reason."""
     found = {}
     for layer in model.layers:

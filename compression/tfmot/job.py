@@ -45,17 +45,24 @@ class Job:
         self.vocabulary_size = info["vocabulary_size"]
         self.recipe = Recipe.from_json(info["recipe"])
         tf_keras.utils.set_random_seed(self.seed)
-        self.twin = registry.build(info["builder"], keras=tf_keras, **listed(info["arguments"]))
-        self.twin.set_weights(bridge._listed(folder / "weights.npz"))
+        self._build = info["builder"], listed(info["arguments"])
+        self.twin = self.built(bridge.listed_arrays(folder / "weights.npz"))
         self.variables = list(self.twin.weights)
         with np.load(folder / "masks.npz") as file:
             self.held = {int(name): file[name].astype("float32") for name in file}
         with np.load(folder / "probe.npz") as file:
             arrays = {n.removeprefix("x/"): file[n] for n in file if n.startswith("x/")}
             self.probe = arrays.get("", arrays)
-        wanted = bridge._listed(folder / "probe.npz")
+        wanted = bridge.listed_arrays(folder / "probe.npz")
         found = bridge.outputs_of(self.twin, self.probe)
         bridge.compare(found, wanted, "from Keras 3 to tf_keras")
+
+    def built(self, weights: Sequence[np.ndarray]) -> Any:
+        """A new tf_keras model of the builder with these weights."""
+        builder, arguments = self._build
+        model = registry.build(builder, keras=tf_keras, **arguments)
+        model.set_weights(list(weights))
+        return model
 
     @functools.cached_property
     def train(self) -> Split:
@@ -134,18 +141,10 @@ class Job:
 
     def answer(self, weights: Sequence[np.ndarray], facts: Mapping[str, Any]) -> None:
         """Leaves the weights, what the twin gives with them, and the facts."""
-        np.savez(self.folder / "trained.npz", **bridge._numbered(list(weights)))
-        twin = registry.build(
-            self._info["builder"], keras=tf_keras, **listed(self._info["arguments"])
-        )
-        twin.set_weights(list(weights))
-        outputs = bridge.outputs_of(twin, self.probe)
-        np.savez(self.folder / "trained_probe.npz", **bridge._numbered(outputs))
+        np.savez(self.folder / "trained.npz", **bridge.numbered(list(weights)))
+        outputs = bridge.outputs_of(self.built(weights), self.probe)
+        np.savez(self.folder / "trained_probe.npz", **bridge.numbered(outputs))
         isolated.write_json(self.folder / "answer.json", dict(facts))
-
-    @property
-    def _info(self) -> dict[str, Any]:
-        return isolated.read_json(self.folder / "job.json")
 
 
 def _said(number: int, whole: int, loss: float) -> None:
