@@ -72,6 +72,7 @@ def fine_tune(
         schedule="cosine",
         learning_rate=learning_rate or subject.recipe.learning_rate * RATE,
         early_stopping=0,
+        optimizer_options=_options(subject.recipe.optimizer_options, whole * per_epoch),
     )
     keras.utils.set_random_seed(subject.seed)
     compile_model(model, dataset.task, recipe, per_epoch, None, objective.tokens(split))
@@ -107,6 +108,18 @@ def fine_tune(
         "steps": whole * per_epoch,
         "loss": float(history.history["loss"][-1]),
     }
+
+
+def _options(options: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """With an average of the weights, if any, over the last tenth of the steps at most.
+
+    It begins at the weights as they are: one of a longer memory would end near those.
+    """
+    options = dict(options)
+    if options.get("use_ema"):
+        longest = max(0.0, 1 - 10 / steps)
+        options["ema_momentum"] = min(options.get("ema_momentum", 0.99), longest)
+    return options
 
 
 class _held_at_zero:  # noqa: N801 - a context manager

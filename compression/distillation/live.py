@@ -34,7 +34,9 @@ def train(
         models, answers = (teacher, student.model), FeatureDistillation("mse")
     else:
         models = (logits_view(teacher, task), logits_view(student.model, task))
-        answers = LogitsDistillation(temperature)
+        # By its default, the name, Keras 3.15 finds a function and not this class, and then takes
+        # the divergence of the logits themselves, which is no divergence at all.
+        answers = LogitsDistillation(temperature, keras.losses.KLDivergence())
     distiller = Distiller(*models, [answers, *features], student_loss_weight=1 - alpha)
     # Layers that no graph holds: only an attribute makes them trained.
     distiller.projections = [loss.projection for loss in features if loss.projection]
