@@ -1,13 +1,14 @@
-"""The SavedModel that the TFLite converter reads: one signature, recurrent layers unrolled."""
+"""The SavedModel that the TFLite converter reads: one signature, nothing it cannot convert."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compression.errors import NotApplicable
+from compression.tflite.recurrent import needs_unrolling, recurrent_layers, simple_loops
 
 if TYPE_CHECKING:
     import keras
@@ -30,42 +31,49 @@ def write(model: keras.Model, folder: Path, longest: int) -> None:
 
     from zoo.export import signatures
 
-    with unrolled(model, longest):
+    _check_steps(model, longest)
+    with simple_loops(model), _plain_indexing(model):
         module, functions = signatures.build(model, None)
         tf.saved_model.save(module, str(folder), signatures=functions)
 
 
-@contextmanager
-def unrolled(model: keras.Model, longest: int) -> Iterator[None]:
-    """Every recurrent layer of `model`, however deep, has unroll=True inside the block."""
-    layers = recurrent_layers(model)
-    for layer in layers:
-        _check_steps(model, layer, longest)
-    before = [layer.unroll for layer in layers]
-    try:
-        for layer in layers:
-            layer.unroll = True
-        yield
-    finally:
-        for layer, value in zip(layers, before, strict=True):
-            layer.unroll = value
-
-
-def recurrent_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """SimpleRNN, LSTM, GRU and RNN layers, those inside Bidirectional included."""
-    return [layer for layer in model._flatten_layers() if hasattr(layer, "unroll")]
-
-
-def _check_steps(model: keras.Model, layer: keras.layers.Layer, longest: int) -> None:
-    steps = max(
-        (tensor.shape[1] or 0 for tensor in model.inputs if len(tensor.shape) > 1), default=0
-    )
-    free = any(len(tensor.shape) > 1 and tensor.shape[1] is None for tensor in model.inputs)
-    if not free and steps <= longest:
+def _check_steps(model: keras.Model, longest: int) -> None:
+    layers = [layer for layer in recurrent_layers(model) if needs_unrolling(layer)]
+    if not layers:
         return
-    given = "a free number of" if free else str(steps)
+    sizes = [tensor.shape[1] for tensor in model.inputs if len(tensor.shape) > 1]
+    if None not in sizes and max(sizes, default=0) <= longest:
+        return
+    given = "a free number of" if None in sizes else str(max(sizes))
     raise NotApplicable(
-        f"Layer {layer.name!r} of {model.name} reads {given} steps and TFLite takes recurrent "
+        f"Layer {layers[0].name!r} of {model.name} reads {given} steps and TFLite takes recurrent "
         f"layers unrolled, up to {longest} of them: build it for shorter sequences, or keep the "
         "SavedModel."
     )
+
+
+@contextmanager
+def _plain_indexing(model: keras.Model) -> Iterator[None]:
+    """Inside the block `x[:, None, :]` of the model is an ExpandDims.
+
+    As a StridedSlice with a new axis the converter takes it only where all sizes are known.
+    """
+    with ExitStack() as restored:
+        for operation in model.operations:
+            if type(operation).__name__ == "GetItem":
+                operation.call = _indexed
+                restored.callback(delattr, operation, "call")
+        yield
+
+
+def _indexed(x: Any, key: Any) -> Any:
+    import tensorflow as tf
+
+    key = tuple(key) if isinstance(key, list) else key
+    whole = slice(None)
+    if not isinstance(key, tuple) or any(part not in (None, whole) for part in key):
+        return x[key]
+    for axis, part in enumerate(key):
+        if part is None:
+            x = tf.expand_dims(x, axis)
+    return x
