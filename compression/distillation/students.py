@@ -6,21 +6,13 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from compression.bridge import copied
 from compression.subject import Subject, listed
 from zoo import registry
 from zoo.errors import InvalidOption
 
 if TYPE_CHECKING:
     import keras
-
-
-def copied(model: keras.Model) -> keras.Model:
-    """The same layers with weights of their own, equal at first."""
-    import keras
-
-    copy = keras.models.clone_model(model)
-    copy.set_weights(model.get_weights())
-    return copy
 
 
 def teacher_of(thing: Any) -> keras.Model:
