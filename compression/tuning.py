@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from compression.subject import Subject
+from zoo.errors import InvalidOption
 
 if TYPE_CHECKING:
     import keras
@@ -120,6 +122,14 @@ def _options(options: Mapping[str, Any], steps: int) -> dict[str, Any]:
         longest = max(0.0, 1 - 10 / steps)
         options["ema_momentum"] = min(options.get("ema_momentum", 0.99), longest)
     return options
+
+
+def check_tuning(technique: str, epochs: float, learning_rate: float | None) -> None:
+    """Raises InvalidOption for a length or a rate of fine-tuning that makes no sense."""
+    if not (math.isfinite(epochs) and epochs >= 0):
+        raise InvalidOption(f"{technique} fine-tunes for 0 or more epochs, not {epochs!r}.")
+    if learning_rate is not None and not (math.isfinite(learning_rate) and learning_rate > 0):
+        raise InvalidOption(f"{technique} takes a learning_rate above 0, not {learning_rate!r}.")
 
 
 class _held_at_zero:  # noqa: N801 - a context manager

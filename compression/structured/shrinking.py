@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from compression.structured.scores import CRITERIA, score
 from compression.structured.slicing import Narrowed, narrow
 from compression.structured.widths import widths_of
 from compression.subject import Step, Subject
-from compression.tuning import fine_tune
+from compression.tuning import check_tuning, fine_tune
 from zoo.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ def shrink(
     layers: Sequence[str] = ("*",),
     minimum: int = 1,
     multiple: int = 4,
-    epochs: float = 2,
+    epochs: float | None = None,
     learning_rate: float | None = None,
     console: Console | None = None,
     **rest: Any,
@@ -56,8 +55,9 @@ def shrink(
         minimum: fewest units to leave in a layer.
         multiple: fractions are rounded to multiples of it where the layer has at least twice as
             many units, for kernels that work on so many at once; not for heads.
-        epochs: of fine-tuning; 0 for none.
-        learning_rate: its first one; default: see `fine_tune`.
+        epochs: of fine-tuning; 0 for none. Default: a quarter of the recipe's, 2 or more.
+        learning_rate: its first one; default: the recipe's own, since removal leads far away
+            from the minimum.
         console: where progress goes.
 
     Raises:
@@ -66,7 +66,10 @@ def shrink(
             quantized already.
     """
     subject = Subject.of(thing, **rest)
-    _check_options(criterion, minimum, multiple, epochs)
+    epochs = max(2, subject.recipe.epochs / 4) if epochs is None else epochs
+    learning_rate = subject.recipe.learning_rate if learning_rate is None else learning_rate
+    _check_options(criterion, minimum, multiple)
+    check_tuning("shrink", epochs, learning_rate)
     groups = _groups(subject)
     asked, skipped = chosen_groups(groups, keep, layers)
     counts = {group.name: how_many(group, amount, minimum, multiple) for group, amount in asked}
@@ -145,14 +148,12 @@ def _groups(subject: Subject) -> list[Group]:
     return groups
 
 
-def _check_options(criterion: str, minimum: int, multiple: int, epochs: float) -> None:
+def _check_options(criterion: str, minimum: int, multiple: int) -> None:
     if criterion not in CRITERIA:
         raise InvalidOption(f"shrink ranks units by {', '.join(CRITERIA)}, not by {criterion!r}.")
     for name, value in (("minimum", minimum), ("multiple", multiple)):
         if not isinstance(value, int) or value < 1:
             raise InvalidOption(f"shrink takes {name} in whole numbers from 1, not {value!r}.")
-    if not (math.isfinite(epochs) and epochs >= 0):
-        raise InvalidOption(f"shrink fine-tunes for 0 or more epochs, not {epochs!r}.")
 
 
 def _facts(
