@@ -99,10 +99,15 @@ def _part(text: str) -> Part:
 
 
 def _prune(name: str, text: str) -> dict[str, Any]:
-    if text == "2:4" or text.startswith("block:"):
-        return {"pattern": text}
+    """A sparsity or a pattern, then `,LAYER` for each layer where not all are meant."""
+    first, *layers = (piece.strip() for piece in text.split(","))
+    if not all(layers):
+        raise BadStack(f"{name}:{text} is not understood: write prune:0.8,LAYER,LAYER.")
+    chosen = {"layers": layers} if layers else {}
+    if first == "2:4" or first.startswith("block:"):
+        return {"pattern": first, **chosen}
     meaning = "a sparsity above 0 and below 1, or a pattern such as 2:4 or block:4x4"
-    return {"sparsity": _number(name, text, text, meaning, lambda n: 0 < n < 1)}
+    return {"sparsity": _number(name, text, first, meaning, lambda n: 0 < n < 1), **chosen}
 
 
 def _cluster(name: str, text: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from compression.errors import NotApplicable
@@ -44,8 +45,20 @@ def apply(
         raise InvalidOption(f"epochs is {epochs}: it must not be negative.")
     subject = original = Subject.of(thing, **rest)
     check_model(stack, subject)
-    following = [*(part.technique for part in stack.parts[1:]), ""]
-    for part, after in zip(stack.parts, following, strict=True):
+    return run(stack.parts, subject, original, epochs=epochs, console=console)
+
+
+def run(
+    parts: Sequence[Part],
+    subject: Subject,
+    original: Subject,
+    *,
+    epochs: float | None = None,
+    console: Console | None = None,
+) -> Subject:
+    """The subject after these parts, without any check; distill's teacher is `original`."""
+    following = [*(part.technique for part in parts[1:]), ""]
+    for part, after in zip(parts, following, strict=True):
         if console is not None:
             console.print(part.text, highlight=False)
         options = dict(part.options)

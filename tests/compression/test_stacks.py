@@ -41,6 +41,8 @@ def test_strengths_of_layers():
     assert part.options["keep"] == {"hidden": 0.25}
     (part,) = stacks.parse("prune:block:4x1").parts
     assert part.options == {"pattern": "block:4x1"}
+    (part,) = stacks.parse("prune:0.6,hidden_1,conv_*").parts
+    assert part.options == {"sparsity": 0.6, "layers": ["hidden_1", "conv_*"]}
 
 
 @pytest.mark.parametrize("name", sorted(stacks.RECIPES))
@@ -72,6 +74,7 @@ def test_unknown_names(text, near):
         ("prune:1.5", "above 0 and below 1"),
         ("prune:much", "above 0 and below 1"),
         ("prune:nan", "above 0 and below 1"),
+        ("prune:0.5,", "LAYER"),
         ("cluster:1", "from 2 to 256"),
         ("cluster:2.5", "from 2 to 256"),
         ("shrink:0", "fraction of units"),
