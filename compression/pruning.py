@@ -48,7 +48,8 @@ def prune(
             blocks of R inputs and C outputs.
         layers: shell patterns of layer names.
         epochs: of fine-tuning; a fraction stops early, 0 masks without any.
-        learning_rate: the first one; default: 0.3 of the recipe's.
+        learning_rate: the first one; default: the recipe's. Most of the function is gone with the
+            weights, so the others have to move further than in other fine-tuning.
         console: where progress goes.
 
     Returns:
@@ -73,7 +74,7 @@ def prune(
         "pattern": pattern,
         "layers": [layers] if isinstance(layers, str) else list(layers),
         "epochs": epochs,
-        "learning_rate": learning_rate,
+        "learning_rate": learning_rate or _rate(subject),
     }
     if subject.rebuildable and epochs:
         model, found, facts = _with_tfmot(subject, {**options, "targets": chosen}, console)
@@ -102,6 +103,12 @@ def _checked(sparsity: float | None, schedule: str, pattern: masks.Pattern, epoc
         raise InvalidOption(f"Unknown schedule {schedule!r}: choose {' or '.join(SCHEDULES)}.")
     check_epochs(epochs)
     return float(sparsity)
+
+
+def _rate(subject: Subject) -> float:
+    """The recipe's rate; tf_keras lacks Muon, and Adam stands a smaller one."""
+    recipe = subject.recipe
+    return recipe.learning_rate * (0.3 if recipe.optimizer == "muon" else 1.0)
 
 
 def check_epochs(epochs: float) -> None:
