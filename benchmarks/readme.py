@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import record
+from benchmarks.compression import tables
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "README.zh-CN.md", "docs/speed.md", "docs/serving.md")
+PAGES = ("README.md", "README.zh-CN.md", "docs/speed.md", "docs/serving.md", "docs/compression.md")
 
 CHINESE = {
     "model": "模型",
@@ -36,6 +37,8 @@ def filled(name: str, text: str) -> str:
         ("results", results("zh" in name)),
         ("speed", speed()),
         ("serving", serving()),
+        ("compression", compression()),
+        ("compression-peers", compression_peers()),
     )
     for mark, content in contents:
         pattern = re.compile(rf"(<!-- {mark} -->\n).*?(<!-- /{mark} -->)", re.DOTALL)
@@ -121,6 +124,51 @@ def serving() -> str:
         f"TensorFlow Serving's figures were {there['machine']}.",
     ]
     return "\n".join(lines)
+
+
+def compression() -> str:
+    """What compressed versions reach of what is asked for, in process and as served."""
+    kept = _kept_compression()
+    if not kept["rows"]:
+        return "Not measured yet."
+    fewest = min(row["rounds"] for row in kept["rows"])
+    lines = [
+        *tables.markdown(tables.COLUMNS, tables.targets(kept["rows"])),
+        "",
+        f"Against {kept['baseline']}; medians of {fewest} or more interleaved rounds, one thread "
+        f"calling; accuracy on the test split; {machine(kept['machine'])}.",
+    ]
+    return "\n".join(lines)
+
+
+def compression_peers() -> str:
+    """Every measured version, peers among them, which peers there are not, and distillation."""
+    kept = _kept_compression()
+    if not kept["rows"]:
+        return "Not measured yet."
+    lines = tables.markdown(tables.PEER_COLUMNS, tables.versions(kept["rows"]))
+    for reason, names in _missing(kept["rows"]).items():
+        lines += ["", f"Not there: {', '.join(names)}: {reason}."]
+    if kept["distilled"]:
+        cells = tables.distilled(kept["distilled"])
+        lines += ["", *tables.markdown(tables.DISTILLED_COLUMNS, cells)]
+    return "\n".join(lines)
+
+
+def _missing(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Why a peer could not be had → its name with the models' names."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        for peer, reason in row["missing"].items():
+            found.setdefault(reason.rstrip("."), []).append(f"{peer} of `{row['name']}`")
+    return found
+
+
+def _kept_compression() -> dict[str, Any]:
+    try:
+        return record.read("compression")
+    except FileNotFoundError:
+        return {"rows": [], "distilled": []}
 
 
 def machine(about: dict[str, Any]) -> str:

@@ -27,7 +27,8 @@ def own_files(version: Path, *, tflite: bool | None = None) -> list[Path]:
     found = [version / name for name in SAVED_MODEL if (version / name).is_file()]
     for folder in FOLDERS:
         found += [path for path in (version / folder).rglob("*") if path.is_file()]
-    return sorted(found)
+    # Another runtime's model is whatever its folder holds.
+    return sorted(found or (path for path in version.rglob("*") if path.is_file()))
 
 
 def sizes(version: Path, *, tflite: bool | None = None) -> dict[str, int]:

@@ -6,7 +6,7 @@ import contextlib
 import datetime
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ class Version:
         model: Keras model that it holds, for parameters and operations; None if not at hand.
         trained: `model` has the version's weights, and not only its architecture.
         flags: of the server, besides `--prefer_tflite_model`.
+        load: makes the servable, for what the embedded server cannot load: another runtime's
+            model, which is then measured in process alone.
         about: goes into its row as it is, such as the chain of techniques.
     """
 
@@ -42,6 +44,7 @@ class Version:
     model: keras.Model | None = None
     trained: bool = True
     flags: tuple[str, ...] = ()
+    load: Callable[[], Servable] | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -110,7 +113,7 @@ def measure(
     there, off = {}, {}
     if over_grpc:
         there, off = served.over_grpc(
-            {version.name: version.path for version in versions},
+            {version.name: version.path for version in versions if version.load is None},
             inputs,
             flags={version.name: version.flags for version in versions},
             expected=expected,
@@ -125,7 +128,7 @@ def measure(
         row["quality"] = found[version.name].to_json(split)
         row["change"] = quality.against(found[parent], found[version.name])
         row["in_process"] = _speeds(here[version.name])
-        if over_grpc:
+        if version.name in there:
             row["served"] = _speeds(there[version.name])
             row["served"]["batch_32"].pop("p50_ms", None)  # of several clients together
             row["served"]["batch_32"].pop("p99_ms", None)
@@ -170,6 +173,9 @@ def loaded(versions: Sequence[Version]) -> Iterator[dict[str, Servable]]:
     servables: dict[str, Servable] = {}
     try:
         for version in versions:
+            if version.load is not None:
+                servables[version.name] = version.load()
+                continue
             flags, _ = parse([served.PREFER, *version.flags])
             servables[version.name] = make_loader(flags)(version.name, 1, version.path)
         yield servables
@@ -227,6 +233,8 @@ def _add_ratios(
         }
         for place, times in (("in_process", here), ("served", there)):
             for size in times.get(row["name"], ()):
+                if row["parent"] not in times:
+                    continue
                 both = times[row["parent"]][size], times[row["name"]][size]
                 ratios[f"{place}_batch_{size}"] = speed.ratio(*both)
         row["ratios"] = ratios
