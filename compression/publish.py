@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from compression.subject import Subject
+from compression.quantization.forms import FORMS
+from compression.subject import Form, Subject
 from zoo.errors import InvalidOption, StoreError
 
 if TYPE_CHECKING:
     import numpy as np
 
-DEFAULT = "serving_default"
+DEFAULT, FILE = "serving_default", "model.tflite"
 
 
 def publish(
@@ -46,11 +48,15 @@ def publish(
     from zoo.export.exporter import export
 
     card = {"compression": describe(subject, measurements)}
-    content = None if subject.form is None else subject.form.tflite
+    form = subject.form
+    content = None if form is None else form.tflite
     if content is not None and not beside:
         return _publish_tflite(subject, store, name, metrics or {}, card, warmup_batch_sizes)
+    files = _requirements(form)
+    if content is not None:
+        files[FILE] = content
     return export(
-        subject.model,
+        subject.model if form is None or form.model is None else form.model,
         store,
         name,
         dataset=subject.dataset,
@@ -58,7 +64,8 @@ def publish(
         training=training(subject),
         warmup_batch_sizes=warmup_batch_sizes,
         card_fields=card,
-        files={} if content is None else {"model.tflite": content},
+        files=files,
+        jit_compile=form is not None and form.jit_compile,
         # Either of the two files may be the one that is served, and both have this signature.
         warmup_signatures=None if content is None else [DEFAULT],
     )
@@ -86,6 +93,17 @@ def training(subject: Subject) -> dict[str, Any]:
         "recipe": subject.recipe.to_json(),
         "seed": subject.seed,
     }
+
+
+def _requirements(form: Form | None) -> dict[str, bytes]:
+    """The file by which a server knows what the version needs of the processor."""
+    from serving.server import requirements
+
+    info = None if form is None else FORMS.get(form.name)
+    if info is None or not info.requires:
+        return {}
+    text = json.dumps({"form": form.name, "cpu": list(info.requires)})
+    return {requirements.FILE.as_posix(): text.encode()}
 
 
 def _parent(version: Path) -> dict[str, Any]:

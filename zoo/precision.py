@@ -26,13 +26,23 @@ def with_precision(model: keras.Model, precision: str) -> keras.Model:
     Raises:
         InvalidOption: there is no such precision.
     """
+    check(precision)
+    return recast(model, precision)
+
+
+def recast(model: keras.Model, policy: str) -> keras.Model:
+    """A copy with equal weights whose layers have that dtype policy, but for the outputs' layers.
+
+    Args:
+        model: an uncompiled functional model.
+        policy: a name that Keras knows, such as "bfloat16", which keeps the weights in it too.
+    """
     import keras
 
-    check(precision)
     config = model.get_config()
     outputs = {tensor._keras_history.operation.name for tensor in model.outputs}
     for layer in config["layers"]:
-        _set_policy(layer["config"], "float32" if layer["name"] in outputs else precision)
+        _set_policy(layer["config"], "float32" if layer["name"] in outputs else policy)
     copy = keras.Model.from_config(config)
     copy.set_weights(model.get_weights())
     return copy

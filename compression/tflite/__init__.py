@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compression.tflite.answers import ask
-from compression.tflite.conversion import QUANTIZATIONS, convert
+from compression.tflite.conversion import Numbers, convert
+from compression.tflite.recurrent import recurrent_layers
 
-__all__ = ["QUANTIZATIONS", "ask", "convert"]
+__all__ = ["Numbers", "ask", "convert", "recurrent_layers"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,29 +17,45 @@ if TYPE_CHECKING:
     import numpy as np
     from rich.console import Console
 
-QUANTIZATIONS = ("none", "dynamic_range", "float16", "int8")
-LONGEST_UNROLLED = 512  # steps; each is a copy of the cell's operations in the file
+LONGEST_UNROLLED = 512  # steps of a cell there is no loop for; each is a copy of its operations
+
+
+@dataclasses.dataclass(frozen=True)
+class Numbers:
+    """What a TFLite file stores and computes with.
+
+    Attributes:
+        weights: float32, float16, int8 or int4.
+        embeddings: tables that rows are looked up in, float32, int8 or int4.
+        activations: float32: weights are turned into floats first; dynamic: inputs of products
+            are quantized to int8 while it runs; int8: everything is, with ranges from examples.
+        granularity: channel for a scale for each output channel or row; tensor for one in all,
+            which keeps equal weights equal.
+    """
+
+    weights: str = "float32"
+    embeddings: str = "float32"
+    activations: str = "float32"
+    granularity: str = "channel"
 
 
 def convert(
     model: keras.Model,
+    numbers: Numbers = Numbers(),
     *,
-    quantization: str = "none",
     calibration: Mapping[str, np.ndarray] | None = None,
     console: Console | None = None,
 ) -> bytes:
     """The content of a `model.tflite` that answers as the model does.
 
     It has the one signature `serving_default` with the model's own tensors by name, float32 or
-    int32, and a free batch size. Recurrent layers are unrolled. Only TFLite's builtin operations
-    are in it, so that every runtime reads it. The model itself is left as it was.
+    int32, and a free batch size. Recurrent layers are loops over plain tensors. Only TFLite's
+    builtin operations are in it, so that every runtime reads it. The model is left as it was.
 
     Args:
         model: functional, with a batch axis in front of everything.
-        quantization: one of `QUANTIZATIONS`: float32 as it is; int8 weights and activations
-            quantized while it runs; float16 weights; int8 for both, with ranges of activations
-            that are found with `calibration`.
-        calibration: input name → examples, for int8.
+        numbers: what it stores and computes with.
+        calibration: input name → examples, for activations in int8.
         console: where progress goes.
 
     Raises:
@@ -50,7 +67,7 @@ def convert(
     with tempfile.TemporaryDirectory(prefix="tflite-") as name:
         folder = Path(name)
         saved.write(model, folder / worker.SAVED_MODEL, LONGEST_UNROLLED)
-        isolated.write_json(folder / worker.JOB, {"quantization": quantization})
+        isolated.write_json(folder / worker.JOB, dataclasses.asdict(numbers))
         if calibration is not None:
             worker.write_arrays(folder / worker.CALIBRATION, calibration)
         return run_worker("convert", folder, f"Converting {model.name} to TFLite", console)

@@ -26,6 +26,8 @@ def stripped(content: bytes) -> bytes:
         for index, tensor in enumerate(graph.tensors):
             if index not in outer:
                 tensor.name, tensor.shapeSignature = None, None
+            if tensor.quantization is not None and tensor.quantization.scale is None:
+                tensor.quantization = None
         for operator in graph.operators:
             operator.debugMetadataIndex = -1
     _share_buffers(model)
@@ -33,10 +35,16 @@ def stripped(content: bytes) -> bytes:
 
 
 def read(content: bytes) -> Any:
-    """The file's ModelT, of TFLite's schema."""
+    """The file's ModelT, of TFLite's schema, with all constants inside it."""
+    import numpy as np
     from tensorflow.lite.python import schema_py_generated as schema
 
-    return schema.ModelT.InitFromPackedBuf(content, 0)
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    for buffer in model.buffers:
+        if buffer.size > 1:  # ai-edge-quantizer puts constants of larger models behind the rest
+            data = content[buffer.offset : buffer.offset + buffer.size]
+            buffer.data, buffer.offset, buffer.size = np.frombuffer(data, np.uint8), 0, 0
+    return model
 
 
 def write(model: Any) -> bytes:
@@ -91,22 +99,62 @@ def _fix_reshapes(model: Any, graph: Any) -> None:
         sizes = [-1 if p is None else int(np.asarray(p).view(np.int32)[0]) for p in parts]
         if 0 in sizes:
             continue
-        operator.inputs = np.array([operator.inputs[0], _add(model, graph, sizes)], np.int32)
+        added = add_constant(model, graph, np.array(sizes, np.int32))
+        operator.inputs = np.array([operator.inputs[0], added], np.int32)
         operator.builtinOptionsType, operator.builtinOptions = 0, None
 
 
-def _add(model: Any, graph: Any, values: list[int]) -> int:
-    """Index of a new int32 constant."""
+def add_constant(model: Any, graph: Any, values: Any) -> int:
+    """Index of a new tensor that holds an int32 array."""
     import numpy as np
     from tensorflow.lite.python import schema_py_generated as schema
 
-    buffer, tensor = schema.BufferT(), schema.TensorT()
-    buffer.data = np.array(values, np.int32).view(np.uint8)
+    buffer = schema.BufferT()
+    buffer.data = np.ascontiguousarray(values, np.int32).view(np.uint8)
     model.buffers.append(buffer)
-    tensor.shape = np.array([len(values)], np.int32)
-    tensor.type, tensor.buffer = schema.TensorType.INT32, len(model.buffers) - 1
+    index = add_tensor(graph, schema.TensorType.INT32, values.shape)
+    graph.tensors[index].buffer = len(model.buffers) - 1
+    return index
+
+
+def add_tensor(graph: Any, kind: int, shape: Any, free: Any = None) -> int:
+    """Index of a new computed tensor; `free` is its shape with -1 where a size is free."""
+    import numpy as np
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    tensor = schema.TensorT()
+    tensor.name = f"added_{len(graph.tensors)}".encode()  # ai-edge-quantizer needs names
+    tensor.type, tensor.shape = kind, np.array(shape, np.int32)
+    tensor.shapeSignature = None if free is None else np.array(free, np.int32)
+    tensor.quantization = schema.QuantizationParametersT()
     graph.tensors.append(tensor)
     return len(graph.tensors) - 1
+
+
+def add_operator(
+    model: Any, builtin: int, inputs: Any, outputs: Any, kind: int = 0, options: Any = None
+) -> Any:
+    """A new OperatorT of a builtin operation; where it goes is the caller's business."""
+    import numpy as np
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    operator = schema.OperatorT()
+    operator.opcodeIndex = _code_index(model, builtin)
+    operator.inputs, operator.outputs = np.array(inputs, np.int32), np.array(outputs, np.int32)
+    operator.builtinOptionsType, operator.builtinOptions = kind, options
+    return operator
+
+
+def _code_index(model: Any, builtin: int) -> int:
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    for index, known in enumerate(model.operatorCodes):
+        if max(known.builtinCode, known.deprecatedBuiltinCode) == builtin:
+            return index
+    added = schema.OperatorCodeT()
+    added.builtinCode, added.deprecatedBuiltinCode, added.version = builtin, min(builtin, 127), 1
+    model.operatorCodes.append(added)
+    return len(model.operatorCodes) - 1
 
 
 def _drop_unused_operators(model: Any, graph: Any) -> None:

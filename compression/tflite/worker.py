@@ -27,18 +27,20 @@ def convert(folder: Path) -> None:
     quiet.load_tensorflow()
     import tensorflow as tf
 
-    from compression.tflite.flatbuffer import stripped
+    from compression.tflite import flatbuffer
+    from compression.tflite.embeddings import use_lookups
+    from compression.tflite.weights import quantize_weights
 
     job = read_json(folder / JOB)
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(folder / SAVED_MODEL), signature_keys=["serving_default"]
     )
-    quantization = job["quantization"]
-    if quantization != "none":
+    activations, weights = job["activations"], job["weights"]
+    if activations == "int8" or weights == "float16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantization == "float16":
+    if weights == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if quantization == "int8":
+    if activations == "int8":
         converter.representative_dataset = _one_by_one(folder / CALIBRATION)
     try:
         content = converter.convert()
@@ -52,7 +54,11 @@ def convert(folder: Path) -> None:
             encoding="utf-8",
         )
         return
-    (folder / RESULT).write_bytes(stripped(content))
+    if activations != "int8" and weights in ("int8", "int4"):
+        model = flatbuffer.read(content)
+        use_lookups(model)
+        content = quantize_weights(flatbuffer.write(model), job)
+    (folder / RESULT).write_bytes(flatbuffer.stripped(content))
 
 
 def _flex_operations(message: str) -> list[str]:

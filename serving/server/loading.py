@@ -12,7 +12,7 @@ from typing import Any
 from serving.config import text
 from serving.config.batching import Batching, of_version
 from serving.errors import ConfigError
-from serving.server import session, tflite, warmup
+from serving.server import requirements, session, tflite, warmup
 from serving.server.flags import Flags
 from serving.server.manager import Loader
 from serving.server.metrics import Metrics
@@ -61,6 +61,7 @@ def make_loader(
     def load(model: str, version: int, path: Path) -> Servable:
         started, status = time.perf_counter(), "success"
         try:
+            requirements.check(path)
             if flags.prefer_tflite_model and (path / tflite.FILE).is_file():
                 loaded = tflite.load(path, interpreters)
             else:

@@ -36,6 +36,7 @@ def export(
     card_fields: Mapping[str, Any] | None = None,
     files: Mapping[str, bytes] | None = None,
     warmup_signatures: Sequence[str] | None = None,
+    jit_compile: bool = False,
 ) -> Path:
     """Publish `model` as the next version of `name` in `store`; the folder `store/NAME/VERSION`.
 
@@ -49,7 +50,8 @@ def export(
     `decoding` is how a model of text searches, and stands there too.
     `card_fields` are further fields of the model card, `files` further files of the version:
     path inside its folder → content. `warmup_signatures` names those whose requests a server is to
-    replay; default: all of them.
+    replay; default: all of them. With `jit_compile` XLA compiles the model in `serving_default`,
+    anew for each batch size.
 
     Raises InvalidOption or ShapeError for a model, a name or a data set that do not fit together,
     StoreError for a store that cannot be written.
@@ -60,7 +62,9 @@ def export(
     from . import generation, signatures, warmup
 
     sizes = warmup.check_batch_sizes(warmup_batch_sizes)
-    module, functions = signatures.build(model, dataset, explain=explain, decoding=decoding)
+    module, functions = signatures.build(
+        model, dataset, explain=explain, decoding=decoding, jit_compile=jit_compile
+    )
     requests = list(warmup.requests(functions, dataset, sizes or [1]))
     text = card.describe(
         name, model, dataset, metrics or {}, training or {}, signatures.describe(functions)

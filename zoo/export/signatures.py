@@ -35,6 +35,7 @@ def build(
     *,
     explain: bool = True,
     decoding: Decoding = Decoding(),  # noqa: B008 - frozen
+    jit_compile: bool = False,
 ) -> tuple[tf.Module, Signatures]:
     """The module to save and its signatures.
 
@@ -47,7 +48,7 @@ def build(
     """
     check_model(model)
     module = tf.Module(name=model.name)
-    serve = _serving_default(model)
+    serve = _serving_default(model, jit_compile=jit_compile)
     with without_cudnn(model):
         signatures = {DEFAULT: serve.get_concrete_function(**_input_specs(model))}
         preprocessing = None if dataset is None else dataset.preprocessing
@@ -152,7 +153,9 @@ def _input_specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
     }
 
 
-def _serving_default(model: keras.Model) -> Callable[..., dict[str, tf.Tensor]]:
+def _serving_default(
+    model: keras.Model, *, jit_compile: bool = False
+) -> Callable[..., dict[str, tf.Tensor]]:
     """tf.function from the model's inputs, as keywords, to its outputs, by name."""
     names, structure = output_names(model), getattr(model, "_inputs_struct", None)
     specs, longest = _input_specs(model), longest_sequence(model)
@@ -165,7 +168,7 @@ def _serving_default(model: keras.Model) -> Callable[..., dict[str, tf.Tensor]]:
             return {name: result[name] for name in names}
         return dict(zip(names, keras.tree.flatten(result), strict=True))
 
-    return tf.function(serving_default, autograph=False)
+    return tf.function(serving_default, autograph=False, jit_compile=jit_compile or None)
 
 
 def _checked(tensor: tf.Tensor, spec: tf.TensorSpec, longest: int | None = None) -> tf.Tensor:
