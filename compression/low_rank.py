@@ -15,7 +15,7 @@ import numpy as np
 from compression.errors import NotApplicable
 from compression.factors import Factors, approximate, moment_root
 from compression.subject import Step, Subject
-from compression.tuning import check_tuning, fine_tune
+from compression.tuning import check_fit, check_tuning, fine_tune
 from zoo.errors import InvalidOption, UnknownName
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def factorize(
 
     Raises:
         InvalidOption, UnknownName: options that make no sense, patterns that fit no layer.
+        ShapeError: the data set does not fit the model.
         NotApplicable: no layer saves weights within the budget, or the model is quantized.
     """
     subject = Subject.of(thing, **rest)
@@ -77,6 +78,8 @@ def factorize(
     check_tuning("factorize", epochs, learning_rate)
     if subject.form is not None:
         raise NotApplicable("The model is quantized already: factorize it before quantize.")
+    if epochs or weighting == "inputs":
+        check_fit(subject)
     found, skipped = _factors(subject, error, layers, weighting)
     if not found:
         raise NotApplicable(

@@ -132,6 +132,13 @@ def check_tuning(technique: str, epochs: float, learning_rate: float | None) -> 
         raise InvalidOption(f"{technique} takes a learning_rate above 0, not {learning_rate!r}.")
 
 
+def check_fit(subject: Subject) -> None:
+    """Raises ShapeError where the subject's data set does not fit its model."""
+    from zoo.training import objectives
+
+    objectives.check_fit(subject.model, subject.builder, subject.dataset)
+
+
 class _held_at_zero:  # noqa: N801 - a context manager
     """While it lasts, every update of a masked variable is followed by its mask."""
 

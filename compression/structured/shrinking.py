@@ -9,12 +9,12 @@ import numpy as np
 
 from compression.errors import NotApplicable
 from compression.structured.choosing import chosen_groups, how_many
-from compression.structured.groups import Group, find_groups
+from compression.structured.groups import UNEVEN, Group, find_groups
 from compression.structured.scores import CRITERIA, score
-from compression.structured.slicing import Narrowed, narrow
+from compression.structured.slicing import Narrowed, narrow, not_as_built
 from compression.structured.widths import widths_of
 from compression.subject import Step, Subject
-from compression.tuning import check_tuning, fine_tune
+from compression.tuning import check_fit, check_tuning, fine_tune
 from zoo.errors import InvalidOption
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def shrink(
         console: where progress goes.
 
     Raises:
-        InvalidOption: options that make no sense, or a name that no group of units has.
+        InvalidOption: options that make no sense.
+        UnknownName: a name or pattern that fits no group of units.
+        ShapeError: the data set does not fit the model.
         NotApplicable: the model has no units to remove, is not as its builder makes it, or is
             quantized already.
     """
@@ -71,6 +73,8 @@ def shrink(
     _check_options(criterion, minimum, multiple)
     check_tuning("shrink", epochs, learning_rate)
     groups = _groups(subject)
+    if epochs or criterion == "taylor":
+        check_fit(subject)
     asked, skipped = chosen_groups(groups, keep, layers)
     counts = {group.name: how_many(group, amount, minimum, multiple) for group, amount in asked}
     counts = {g.name: counts[g.name] for g, _ in asked if counts[g.name] < len(g.spaces[0])}
@@ -141,6 +145,8 @@ def _groups(subject: Subject) -> list[Group]:
             f"compression.structured.declare, or {INSTEAD}."
         )
     groups = find_groups(subject.model, subject.builder, subject.arguments)
+    if any(group.obstacle == UNEVEN for group in groups):
+        raise not_as_built(subject.builder)
     if not any(group.obstacle is None for group in groups):
         raise NotApplicable(
             f"{subject.builder} has no inner units that could be removed: {INSTEAD}."

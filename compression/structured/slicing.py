@@ -108,14 +108,15 @@ def narrower(
         groups: all groups of the model.
         counts: name of a group → how many units it keeps.
     """
-    full, given = complete(builder, arguments), dict(arguments)
-    new = {**registry.get(builder).sized(given.pop("size", None)), **given}
+    entry, full, given = registry.get(builder), complete(builder, arguments), dict(arguments)
+    new = {**entry.sized(given.pop("size", None)), **given}
     new.update({name: full[name] for name in ("embedding_width",) if name in new})
     changed = [group for group in groups if group.name in counts]
     for argument in {group.argument for group in changed}:
         mine = [group for group in groups if group.argument == argument]
         numbers = [counts.get(g.name, len(g.spaces[0])) * g.step for g in mine]
-        single = mine[0].index is None or (isinstance(full[argument], int) and len({*numbers}) == 1)
+        one_for_all = isinstance(entry.parameters[argument].default, int)
+        single = mine[0].index is None or (one_for_all and len(set(numbers)) == 1)
         new[argument] = numbers[0] if single else tuple(numbers)
     if "head_width" in full and any(group.heads or group.residual for group in changed):
         new["head_width"] = head_width(full)
