@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 LEVELS = (0.125, 0.25, 0.5, 0.75, 1.0)  # fractions of units to keep
 SPARSITIES = (0.8, 0.6, 0.4)
-LEAST = 1e-6  # of a sensitivity: layers that the scan finds harmless are given back at the end
 
 
 def strongest(count: int, passes: Callable[[int], bool]) -> int | None:
@@ -42,22 +41,23 @@ def strongest(count: int, passes: Callable[[int], bool]) -> int | None:
     return high
 
 
-def shrinking(sensitivities: Mapping[str, float]) -> list[str]:
-    """Strengths of `shrink` for groups with these sensitivities, the strongest first.
+def shrinking(sensitivities: Mapping[str, Sequence[float]]) -> list[str]:
+    """Strengths of `shrink`, the strongest first.
 
-    With each step one group keeps the next larger fraction. As seats go to parties (d'Hondt), it
-    is the one with the largest sensitivity for each step that it would then have had. The last
-    candidate leaves out the group of least sensitivity alone.
+    All groups begin at the first of `LEVELS`; with each step the one whose level is the most
+    sensitive then keeps the next larger fraction, until all but one are whole.
+
+    Args:
+        sensitivities: of each group, at each of the levels but the last.
     """
     level = dict.fromkeys(sensitivities, 0)
     found = []
     while True:
-        open_ = [name for name in level if level[name] < len(LEVELS) - 1]
-        if not open_:
+        narrow = [name for name in level if level[name] < len(LEVELS) - 1]
+        if not narrow:
             return found
-        pieces = [f"{name}={LEVELS[level[name]]:g}" for name in open_]
-        found.append(",".join(pieces))
-        raised = max(open_, key=lambda n: max(sensitivities[n], LEAST) / (level[n] + 1))
+        found.append(",".join(f"{name}={LEVELS[level[name]]:g}" for name in narrow))
+        raised = max(narrow, key=lambda name: (sensitivities[name][level[name]], -level[name]))
         level[raised] += 1
 
 

@@ -186,7 +186,10 @@ class Search:
             ending = ""
         budget = self.max_drop / 2 if self.objective == "size" else self.max_drop
         scanned = self._scan("shrink", self.subject, sensitivity.shrinks)
-        candidates = [f"shrink:{keep}+distill" for keep in chains.shrinking(scanned)]
+        levels: dict[str, list[float]] = {}
+        for change, sensitive in scanned.items():
+            levels.setdefault(change.rpartition("=")[0], []).append(sensitive)
+        candidates = [f"shrink:{keep}+distill" for keep in chains.shrinking(levels)]
         number = chains.strongest(
             len(candidates), lambda n: self._passes(candidates[n] + ending, budget)
         )

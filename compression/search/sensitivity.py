@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from compression.errors import NotApplicable
+from compression.search.chains import LEVELS
 from compression.subject import Subject
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from zoo.datasets import Split
 
 EXAMPLES = 1000  # of the validation split, from the first one on
-KEEP, SPARSITY = 0.5, 0.8  # strengths of the scan
+SPARSITY = 0.8  # of the scan of layers to prune
 LOSS = 0.01  # what one unit of loss counts beside one of the metric: tells equal ones apart
 
 Change = Callable[[], Subject]
@@ -32,12 +33,15 @@ def shrinkable(subject: Subject) -> list[str]:
 
 
 def shrinks(subject: Subject) -> dict[str, Change]:
-    """For each group, how to shrink it alone."""
+    """For each group and fraction to keep, such as `hidden=0.5`, how to shrink it alone."""
     from compression.structured import shrink
 
     return {
-        name: lambda name=name: shrink(subject, keep={name: KEEP}, epochs=0)
+        f"{name}={keep:g}": lambda name=name, keep=keep: shrink(
+            subject, keep={name: keep}, epochs=0
+        )
         for name in shrinkable(subject)
+        for keep in LEVELS[:-1]
     }
 
 

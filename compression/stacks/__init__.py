@@ -5,6 +5,6 @@ A part is a name, optionally `:STRENGTH`, optionally `@EPOCHS`. What the strengt
 """
 
 from compression.stacks.parts import RECIPES, Part, Stack, names, parse
-from compression.stacks.running import apply, check_model
+from compression.stacks.running import apply, check_model, run
 
-__all__ = ["RECIPES", "Part", "Stack", "apply", "check_model", "names", "parse"]
+__all__ = ["RECIPES", "Part", "Stack", "apply", "check_model", "names", "parse", "run"]
