@@ -153,7 +153,7 @@ def _here(
             variable = model.weights[position]
             mask = masks.make(np.asarray(variable), pattern, share, _axis(variable))
             found[position] = mask & held.get(variable.path, True)
-            variable.assign(np.asarray(variable) * found[position])
+            variable.assign(np.where(found[position], np.asarray(variable), 0.0))
         now = held | {model.weights[p].path: mask for p, mask in found.items()}
         trained = fine_tune(
             subject, model, epochs=options["epochs"] / stages, masks=now, console=console,

@@ -150,10 +150,12 @@ class _held_at_zero:  # noqa: N801 - a context manager
         from keras import ops
 
         for path, variable in self._variables.items():
-            mask = ops.cast(self._masks[path], variable.dtype)
+            mask = ops.convert_to_tensor(self._masks[path], dtype="bool")
             self._before[path] = variable.constraint
-            variable.assign(variable * mask)
-            variable.constraint = lambda value, mask=mask: value * mask
+            # Not a product: that makes -0.0 of negative numbers, and two kinds of zero do not
+            # compress.
+            variable.constraint = lambda value, mask=mask: ops.where(mask, value, 0.0)
+            variable.assign(variable.constraint(variable))
 
     def __exit__(self, *_: Any) -> None:
         for path, variable in self._variables.items():

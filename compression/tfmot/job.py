@@ -140,8 +140,12 @@ class Job:
         return transform
 
     def answer(self, weights: Sequence[np.ndarray], facts: Mapping[str, Any]) -> None:
-        """Leaves the weights, what the twin gives with them, and the facts."""
-        np.savez(self.folder / "trained.npz", **bridge.numbered(list(weights)))
+        """Leaves the weights, what the twin gives with them, and the facts.
+
+        tfmot's masks make -0.0 of negative weights; as 0.0 all zeros compress as one value.
+        """
+        weights = [np.where(weight == 0, np.zeros_like(weight), weight) for weight in weights]
+        np.savez(self.folder / "trained.npz", **bridge.numbered(weights))
         outputs = bridge.outputs_of(self.built(weights), self.probe)
         np.savez(self.folder / "trained_probe.npz", **bridge.numbered(outputs))
         isolated.write_json(self.folder / "answer.json", dict(facts))

@@ -68,8 +68,13 @@ def _refusal(layer: Any, pattern: masks.Pattern) -> str | None:
     ranks = {len(weight.shape) for weight in layer.trainable_weights if len(weight.shape) > 1}
     if pattern.two_of_four and not ranks <= {2, 4}:
         return f"tfmot's 2:4 takes weights of two or four axes, not those of {kind}"
-    if pattern.block != (1, 1) and ranks != {2}:
+    if pattern.block == (1, 1):
+        return None
+    if ranks != {2}:
         return f"tfmot's blocks take weights of two axes, not those of {kind}"
+    (high, wide), weights = pattern.block, layer.trainable_weights
+    if any(w.shape[0] <= high or w.shape[1] <= wide for w in weights if len(w.shape) == 2):
+        return "tfmot's blocks fail where one alone spans the inputs or the outputs"
     return None
 
 
