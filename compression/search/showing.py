@@ -64,6 +64,7 @@ def picture(result: Result, max_drop: float) -> bytes:
     import io
 
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullFormatter
 
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     rows = [row for row in [result.baseline, *result.trials] if row["status"] == "done"]
@@ -75,6 +76,9 @@ def picture(result: Result, max_drop: float) -> bytes:
             axes.scatter(row[key] * scale, row["validation"], **style)
         axes.axhline(budget, color="#888888", linestyle=":", linewidth=1)
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_xlabel(label)
         axes.grid(alpha=0.25)
     figure.axes[0].set_ylabel(f"validation {result.baseline['metric']}")
