@@ -23,7 +23,7 @@ def weights(model: keras.Model) -> dict[str, int]:
     """`parameters`, and `nonzero`: how many of them are not zero."""
     import numpy as np
 
-    arrays = [np.asarray(variable) for variable in model.weights]
+    arrays = [variable.numpy() for variable in model.weights]
     return {
         "parameters": sum(array.size for array in arrays),
         "nonzero": sum(int(np.count_nonzero(array)) for array in arrays),
@@ -45,7 +45,7 @@ def macs(model: keras.Model, steps: int | None = None) -> tuple[int, list[str]]:
     """
     total, unknown = 0, []
     for operation, inputs, outputs in _calls(model, steps):
-        if hasattr(operation, "_nodes_by_depth"):  # a model in the model
+        if hasattr(_graph(operation), "_nodes_by_depth"):  # a model in the model
             count, inside = macs(operation, steps)
             unknown += inside
         else:
@@ -67,7 +67,7 @@ def _calls(
     def shape(tensor: Any) -> Shape:
         return (1, *(steps or 1 if size is None else size for size in tensor.shape[1:]))
 
-    for nodes in model._nodes_by_depth.values():
+    for nodes in _graph(model)._nodes_by_depth.values():
         for node in nodes:
             if not node.is_input:
                 yield (
@@ -75,6 +75,11 @@ def _calls(
                     [shape(tensor) for tensor in node.input_tensors],
                     [shape(tensor) for tensor in node.outputs],
                 )
+
+
+def _graph(model: Any) -> Any:
+    """What holds the graph: a Sequential keeps it inside."""
+    return getattr(model, "_functional", None) or model
 
 
 def _of_layer(layer: Any, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> int | None:
@@ -110,9 +115,7 @@ def _of_layer(layer: Any, inputs: Sequence[Shape], outputs: Sequence[Shape]) -> 
 
 def _attention(layer: Any, inputs: Sequence[Shape]) -> int:
     """Projections of queries, keys, values and output, and the two products in every head."""
-    query, value = inputs[0], inputs[1]
-    key = inputs[2] if len(inputs) > 2 and len(inputs[2]) == len(value) == 3 else value
-    steps, others = query[1], key[1]
+    steps, others = inputs[0][1], inputs[1][1]  # there are as many keys as values
     kernels = {
         name: _size(getattr(layer, f"_{name}_dense").kernel) for name in ("query", "key", "value")
     }
