@@ -17,7 +17,7 @@ TRAINING = $(if $(DATASET),--dataset $(DATASET)) $(if $(EPOCHS),--epochs $(EPOCH
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo list train export config serve predict test lint format bench-train bench-serving soak results docs clean
+.PHONY: help demo list train export config serve predict test lint format compress report bench-train bench-serving bench-compression soak results docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +45,14 @@ predict: $(VENV)/installed ## ask the running server, INPUT=seven.png
 	@test -n "$$INPUT" || { echo 'Say what to ask, as in make predict MODEL=cnn INPUT=seven.png'; exit 2; }
 	$(ZOO) predict $(MODEL) "$$INPUT" $(ARGS)
 
+compress: $(VENV)/installed-test ## smaller, faster versions of MODEL's newest run; ARGS="--recipe …"
+	$(ZOO) compress $(MODEL) --runs $(RUNS) --store $(STORE) $(ARGS)
+
+report: $(VENV)/installed ## bytes, accuracy and speed of MODEL's versions in STORE
+	$(ZOO) report $(MODEL) --store $(STORE) $(ARGS)
+
 test: $(VENV)/installed-test ## the test suite
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: $(VENV)/installed-test ## ruff: rules and format
 	$(VENV)/bin/ruff check .
@@ -63,6 +69,10 @@ bench-train: $(VENV)/installed ## training speed beside plain fit and bare loops
 
 bench-serving: $(VENV)/installed ## requests a second over REST and gRPC beside the session's own speed
 	$(VENV)/bin/python -m benchmarks.serving --keep $(ARGS)
+
+bench-compression: $(VENV)/installed-test ## every family compressed and measured beside the plain export
+	$(VENV)/bin/python -m benchmarks.compression --keep $(ARGS)
+	$(VENV)/bin/python -m benchmarks.readme
 
 soak: $(VENV)/installed ## 200,000 requests and 50 version swaps: does the server's memory grow?
 	$(VENV)/bin/python -m benchmarks.soak $(ARGS)

@@ -71,7 +71,7 @@ def test_an_unknown_size_comes_with_the_nearest(ladder: str) -> None:
         zoo.build(ladder, size="ladder_shrt")
     assert "\n" not in str(error.value)
     with pytest.raises(InvalidOption, match="no named sizes"):
-        zoo.build("cnn", size="ladder_short")
+        zoo.build("lenet5", size="ladder_short")
 
 
 def test_a_size_with_an_argument_the_builder_lacks_is_refused() -> None:
@@ -136,7 +136,7 @@ def test_training_takes_a_size_and_keeps_to_the_data(
 
 @pytest.mark.parametrize(
     ("model", "words"),
-    [("transformer_encoder", "did you mean bert_base"), ("cnn", "cnn has no named sizes")],
+    [("transformer_encoder", "did you mean bert_base"), ("lenet5", "lenet5 has no named sizes")],
 )
 def test_a_wrong_size_is_told_before_anything_is_fetched(
     model: str, words: str, capsys: pytest.CaptureFixture
