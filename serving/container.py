@@ -24,7 +24,12 @@ _INSIDE_REST, _INSIDE_GRPC = 8501, 8500
 
 
 def command(
-    store: Path, config_dir: Path, rest_port: int = 8501, grpc_port: int = 8500
+    store: Path,
+    config_dir: Path,
+    rest_port: int = 8501,
+    grpc_port: int = 8500,
+    *,
+    prefer_tflite: bool = False,
 ) -> list[str]:
     """The `docker run` that serves `store` with the files that `serving.config.write` wrote.
 
@@ -32,6 +37,7 @@ def command(
         store: mounted read-only at its own absolute path.
         config_dir: likewise; holds models.config, batching.config and monitoring.config.
         rest_port, grpc_port: on this machine.
+        prefer_tflite: serve `model.tflite` where a version has one.
     """
     store, config_dir = store.expanduser().resolve(), config_dir.expanduser().resolve()
     mounts = [
@@ -54,10 +60,18 @@ def command(
         "--enable_batching=true",
         f"--batching_parameters_file={config_dir / BATCHING_FILE}",
         f"--monitoring_config_file={config_dir / MONITORING_FILE}",
+        *(["--prefer_tflite_model=true"] if prefer_tflite else []),
     ]
 
 
-def run(store: Path, config_dir: Path, rest_port: int = 8501, grpc_port: int = 8500) -> int:
+def run(
+    store: Path,
+    config_dir: Path,
+    rest_port: int = 8501,
+    grpc_port: int = 8500,
+    *,
+    prefer_tflite: bool = False,
+) -> int:
     """Run the container in the foreground; where no docker engine answers, print the command.
 
     Returns:
@@ -70,7 +84,7 @@ def run(store: Path, config_dir: Path, rest_port: int = 8501, grpc_port: int = 8
         raise ConfigError(
             f"{config_dir} holds no {MODELS_FILE}: write it with `zoo config` before serving."
         )
-    arguments = command(store, config_dir, rest_port, grpc_port)
+    arguments = command(store, config_dir, rest_port, grpc_port, prefer_tflite=prefer_tflite)
     if not _engine_answers():
         sys.stderr.write("No docker engine answers here. Where one does, run:\n")
         sys.stdout.write(shlex.join(arguments) + "\n")

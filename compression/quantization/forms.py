@@ -77,7 +77,7 @@ FORMS: dict[str, FormInfo] = {
         ),
         FormInfo(
             "int4",
-            "TFLite with int4 weights; inputs of products are quantized to int8 while it runs",
+            "dynamic_range with int4 weights, but in convolutions",
             _EVERY + ", at some accuracy",
             Numbers("int4", "int4", "dynamic"),
         ),

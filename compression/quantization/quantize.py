@@ -70,7 +70,9 @@ def quantize(
         data = examples(subject, calibration) if info.calibrated else None
         if data is not None:
             options["calibration"] = len(next(iter(data.values())))
-        content = tflite.convert(subject.model, numbers, calibration=data, console=console)
+        if console is not None:
+            console.print(f"Converting {subject.model.name} to TFLite, {form}")
+        content = tflite.convert(subject.model, numbers, calibration=data)
         made = Form(form, content, needs=info.needs, server_flags=info.server_flags)
     step = Step(form, options, _facts(subject, made), skipped_layers(subject.model, info))
     return subject.then(step, form=made)
@@ -121,6 +123,6 @@ def _in_saved_model(subject: Subject, info: FormInfo) -> Form:
 def _facts(subject: Subject, made: Form) -> dict[str, Any]:
     from compression.quantization.speed import expected_slower
 
-    facts: dict[str, Any] = {"bytes": None if made.tflite is None else len(made.tflite)}
+    facts: dict[str, Any] = {} if made.tflite is None else {"bytes": len(made.tflite)}
     slower = expected_slower(made.name, subject.model)
     return facts | ({"expected_slower": slower} if slower else {})

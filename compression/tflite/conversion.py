@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from compression import isolated
 from compression.errors import NotApplicable
 from compression.tflite import worker
+from compression.tflite.process import converter
 
 if TYPE_CHECKING:
     import keras
     import numpy as np
-    from rich.console import Console
 
 LONGEST_UNROLLED = 512  # steps of a cell there is no loop for; each is a copy of its operations
 
@@ -44,7 +44,6 @@ def convert(
     numbers: Numbers = Numbers(),
     *,
     calibration: Mapping[str, np.ndarray] | None = None,
-    console: Console | None = None,
 ) -> bytes:
     """The content of a `model.tflite` that answers as the model does.
 
@@ -56,7 +55,6 @@ def convert(
         model: functional, with a batch axis in front of everything.
         numbers: what it stores and computes with.
         calibration: input name → examples, for activations in int8.
-        console: where progress goes.
 
     Raises:
         NotApplicable: an operation that TFLite does not have, or a sequence too long to unroll.
@@ -70,18 +68,17 @@ def convert(
         isolated.write_json(folder / worker.JOB, dataclasses.asdict(numbers))
         if calibration is not None:
             worker.write_arrays(folder / worker.CALIBRATION, calibration)
-        return run_worker("convert", folder, f"Converting {model.name} to TFLite", console)
+        return run_worker("convert", folder, f"Converting {model.name} to TFLite")
 
 
-def run_worker(function: str, folder: Path, what: str, console: Console | None = None) -> bytes:
+def run_worker(function: str, folder: Path, what: str) -> bytes:
     """A function of worker.py in a child process, and the file that it wrote.
 
     Raises:
         NotApplicable: what the worker found the model to be unfit for.
         ConverterCrashed: it ended with an error or a signal.
     """
-    show = None if console is None else console.print
-    isolated.run(f"compression.tflite.worker:{function}", folder, what, show=show)
+    converter.run(f"compression.tflite.worker:{function}", folder, what)
     refusal = folder / worker.REFUSAL
     if refusal.is_file():
         raise NotApplicable(refusal.read_text(encoding="utf-8"))

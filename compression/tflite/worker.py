@@ -22,6 +22,7 @@ RESULT, REFUSAL = "model.tflite", "refusal.txt"
 
 def convert(folder: Path) -> None:
     """`saved_model` → `model.tflite`, quantized as the job says."""
+    job = read_json(folder / JOB)
     from zoo import quiet
 
     quiet.load_tensorflow()
@@ -31,7 +32,6 @@ def convert(folder: Path) -> None:
     from compression.tflite.embeddings import use_lookups
     from compression.tflite.weights import quantize_weights
 
-    job = read_json(folder / JOB)
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(folder / SAVED_MODEL), signature_keys=["serving_default"]
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from zoo.cli.output import errors
 from zoo.cli.publish import Store
 from zoo.errors import InvalidOption
 
@@ -47,8 +48,9 @@ def serve(
             )
         from serving import container as docker
 
-        return docker.run(store, config, rest_port, grpc_port)
+        return docker.run(store, config, rest_port, grpc_port, prefer_tflite=_prefers_tflite(store))
     from serving import server
+    from serving.server.flags import Flags
 
     server.run(
         store,
@@ -57,5 +59,20 @@ def serve(
         grpc_port=grpc_port,
         host=host,
         processes=processes,
+        flags=Flags(prefer_tflite_model=_prefers_tflite(store)),
     )
     return 0
+
+
+def _prefers_tflite(store: Path) -> bool:
+    """Whether some model's newest version is a TFLite file alone, which is then said."""
+    from serving.config.tflite import tflite_only
+
+    only = tflite_only(store)
+    if only:
+        errors().print(
+            f"Serving model.tflite where a version has one: the newest version of "
+            f"{', '.join(only)} is nothing else.",
+            soft_wrap=True,
+        )
+    return bool(only)
