@@ -216,9 +216,10 @@ class Search:
         number = chains.strongest(
             len(stacks), lambda n: self._passes(stacks[n] + ending, self.max_drop)
         )
-        for form in SMALLER:
-            for stack in [*shape, *([] if number is None else [stacks[number]])]:
-                self._trial(f"{stack}+{form}")
+        found = [] if number is None else [stacks[number]]
+        for form in SMALLER:  # of the smaller one first, which makes the other superfluous
+            if any(self._passes(f"{stack}+{form}", self.max_drop) for stack in [*found, *shape]):
+                return
 
     def _trial(self, text: str) -> Mapping[str, Any]:
         from compression.quantization import FORMS

@@ -71,7 +71,6 @@ def test_the_choice_is_the_fastest_within_the_budget(found, subject):
     assert "shrink" in found.stack
     assert any(row["drop"] > BUDGET for row in rows.values())  # the strongest was too strong
     assert found.trials[0]["stack"] == "dynamic_range"
-    assert found.baseline["speed_1"] == pytest.approx(1, abs=0.01)
     assert rows[found.stack]["gzip_bytes"] < 0.5 * found.baseline["gzip_bytes"]
 
 
