@@ -65,6 +65,7 @@ def publish_measured(
     name: str,
     *,
     max_drop: float | None = None,
+    rounds: int = 7,
     over_grpc: bool = True,
     console: Console | None = None,
 ) -> Path:
@@ -75,6 +76,7 @@ def publish_measured(
         store: of the parent, too.
         name: of the servable.
         max_drop: most that the main metric may fall on the validation split; None for no limit.
+        rounds: of timing.
         over_grpc: measure it as served, too.
         console: where progress goes.
 
@@ -99,7 +101,7 @@ def publish_measured(
                 for key, servable in servables.items()
             }
         drop = validation[PARENT].value - validation[CHILD].value
-        if max_drop is not None and drop > max_drop:
+        if max_drop is not None and drop > max_drop + 1e-9:
             raise BudgetNotMet(
                 f"{chain_text([step.to_json() for step in subject.steps])} loses {drop:.4f} of "
                 f"{validation[CHILD].name} on the validation split, more than {max_drop:g}: use "
@@ -108,6 +110,7 @@ def publish_measured(
         result = measure(
             [parent, candidate],
             subject.dataset,
+            rounds=rounds,
             over_grpc=over_grpc,
             console=console,
         )
@@ -161,7 +164,7 @@ def measure_all(
     name: str,
     console: Console | None = None,
     *,
-    rounds: int | None = None,
+    rounds: int = 7,
     over_grpc: bool = True,
 ) -> None:
     """Measures all versions of a model in one run, and puts the figures into their cards.
@@ -171,7 +174,7 @@ def measure_all(
     Raises:
         StoreError: there is no such model, or its cards do not name one data set.
     """
-    from compression.measure import measure, speed
+    from compression.measure import measure
     from zoo import datasets
     from zoo.export import read_card, versions
 
@@ -184,7 +187,7 @@ def measure_all(
         [stored_version(path) for path in paths],
         datasets.load(_data_set(cards, name)),
         parents={number: _parent_number(card, name, cards) for number, card in cards.items()},
-        rounds=rounds or speed.ROUNDS,
+        rounds=rounds,
         over_grpc=over_grpc,
         console=console,
     )

@@ -54,7 +54,7 @@ CASES = {
         Case(
             "dense",
             "dense",
-            "prune:0.8@10+dynamic_range",
+            "prune:0.7@8+cluster:16@2+dynamic_range",
             Targets(gzip=0.05, batch_1=3, batch_32=3, drop=0.005),
         ),
         Case(
@@ -65,7 +65,7 @@ CASES = {
         ),
         Case("simple_rnn", "simple_rnn", "dynamic_range", RECURRENT),
         Case("lstm", "lstm", "dynamic_range", RECURRENT),
-        Case("gru", "gru", "dynamic_range", RECURRENT),
+        Case("gru", "gru", "int4", RECURRENT),
         Case(
             "transformer_classifier",
             "transformer_classifier",

@@ -112,13 +112,15 @@ def over_grpc(
         expected: what each version says in process to the largest batch.
         rounds: how many.
         seconds: of each version and batch size in each round.
-        show: gets a line for each round.
+        show: gets a line at the beginning.
 
     Returns:
         Times, and by version the largest difference of an answer from the one in process.
     """
     found = {name: {size: [] for size in inputs} for name in versions}
     off: dict[str, float | None] = dict.fromkeys(versions)
+    if show is not None:
+        show(f"timing {len(versions)} versions over gRPC with {tool()}, {rounds} rounds")
     with servers(versions, flags or {}) as ports:
         messages_of = {
             name: {size: request(name, given) for size, given in inputs.items()}
@@ -138,8 +140,6 @@ def over_grpc(
                     clients = 1 if size == 1 else os.cpu_count() or 1
                     took = _load(ports[name], name, message, lengths[name, size], clients, seconds)
                     found[name][size].append(took)
-            if show is not None:
-                show(f"over gRPC, round {number + 1} of {rounds}")
     return found, off
 
 

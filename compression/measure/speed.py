@@ -44,13 +44,15 @@ def in_process(
         inputs: batch size → the inputs of that many examples.
         rounds: how many.
         seconds: of each version and batch size in each round.
-        show: gets a line for each round.
+        show: gets a line at the beginning.
     """
     calls = {
         name: {size: _call(servable, given) for size, given in inputs.items()}
         for name, servable in servables.items()
     }
     found: dict[str, dict[int, Times]] = {name: {size: [] for size in inputs} for name in servables}
+    if show is not None:
+        show(f"timing {len(calls)} versions in process, {rounds} rounds")
     with _no_collector():
         for size in inputs:
             for name in calls:
@@ -60,8 +62,6 @@ def in_process(
                 for name in turn(list(calls), number):
                     _repeat(calls[name][size], 0.0, WARM)
                     found[name][size].append(_repeat(calls[name][size], seconds, FEWEST))
-            if show is not None:
-                show(f"in process, round {number + 1} of {rounds}")
     return found
 
 

@@ -72,7 +72,7 @@ def measure(
         seconds: of each version and batch size in each round; default: 0.15 in process, 0.5 over
             gRPC.
         over_grpc: time them as served, too.
-        console: gets a line for each round.
+        console: gets a line before each part.
 
     Returns:
         `dataset`, `split`, `examples`, `rounds`, `client`, `machine` and `versions`, a row for

@@ -42,7 +42,7 @@ def published(run: Run, store: Path) -> Path:
     subject = flow.subject_of(run, flow.parent_of(run, store, NAME))
     made = quantize(subject)
     made = made.then(Step("prune", {"sparsity": 0.5}, skipped={"hidden": "it has no weights"}))
-    return flow.publish_measured(made, store, NAME, max_drop=0.01, over_grpc=False)
+    return flow.publish_measured(made, store, NAME, max_drop=0.01, rounds=2, over_grpc=False)
 
 
 @pytest.fixture(scope="module")

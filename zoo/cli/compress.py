@@ -45,7 +45,7 @@ def compress(
     ] = None,
     epochs: Annotated[
         Optional[float],  # noqa: UP045
-        typer.Option(min=0, help="Of fine-tuning after each technique of a recipe."),
+        typer.Option(min=0, help="Of fine-tuning after each technique."),
     ] = None,
     seed: Annotated[
         Optional[int],  # noqa: UP045
@@ -56,6 +56,7 @@ def compress(
         Path, typer.Option(help="Folder for the report, and for the search's trials.")
     ] = Path("compressed"),
     served: Annotated[bool, typer.Option(help="Measure over gRPC as well as in process.")] = True,
+    rounds: Annotated[int, typer.Option(min=1, help="Of timing, all versions in each.")] = 7,
     force: Annotated[
         bool, typer.Option(help="Publish even where accuracy falls further than --max-drop.")
     ] = False,
@@ -103,7 +104,7 @@ def compress(
             subject,
             max_drop=max_drop,
             objective=objective,
-            seed=subject.seed,
+            epochs=epochs,
             time_limit=time_limit,
             # the same for the same question, so that an interrupted search goes on
             folder=out / f"{name}-search-{chosen.folder.name}-{objective}-{max_drop:g}",
@@ -111,7 +112,13 @@ def compress(
         )
         subject = found.chosen
     version = flow.publish_measured(
-        subject, store, name, max_drop=None if force else max_drop, over_grpc=served, console=say
+        subject,
+        store,
+        name,
+        max_drop=None if force else max_drop,
+        rounds=rounds,
+        over_grpc=served,
+        console=say,
     )
     made = reports.from_store(store, name)
     paths = reports.write(made, out / f"{name}-{version.name}")
@@ -126,6 +133,7 @@ def report(
     measure: Annotated[
         bool, typer.Option("--measure", help="Measure all versions anew, which takes a minute.")
     ] = False,
+    rounds: Annotated[int, typer.Option(min=1, help="Of timing, with --measure.")] = 7,
     picture: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="PNG file to draw the versions into."),
@@ -149,7 +157,7 @@ def report(
         quiet.load_tensorflow()
         from compression import flow
 
-        flow.measure_all(store, name, output.errors())
+        flow.measure_all(store, name, output.errors(), rounds=rounds)
     made = reports.from_store(store, name)
     if picture is not None:
         from compression.picture import picture as draw
