@@ -181,13 +181,17 @@ class Crossing:
                 show=None if console is None else show,
             )
         except ConverterCrashed:
-            said = self.folder / "error.json"
-            if not said.exists():
-                raise
+            self.raise_reported()
+            raise
+        return isolated.read_json(self.folder / "answer.json")
+
+    def raise_reported(self) -> None:
+        """Raises the error that the child left, if it left one; see `report`."""
+        said = self.folder / "error.json"
+        if said.exists():
             error = isolated.read_json(said)
             kind = {kind.__name__: kind for kind in RAISED}[error["kind"]]
             raise kind(error["text"]) from None
-        return isolated.read_json(self.folder / "answer.json")
 
     def trained(self) -> keras.Model:
         """A Keras 3 model with the child's weights, whose outputs equal the child's.

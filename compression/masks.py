@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import fnmatch
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -53,7 +53,7 @@ def parse(text: str) -> Pattern:
     return Pattern(text, (int(found[1]), int(found[2])))
 
 
-def targets(model: keras.Model, layers: Sequence[str]) -> dict[str, list[int]]:
+def targets(model: keras.Model, layers: Iterable[str]) -> dict[str, list[int]]:
     """Layer → positions of its matrices in `model.weights`, for the layers that match a pattern.
 
     Args:

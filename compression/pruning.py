@@ -6,7 +6,8 @@ nothing: dense kernels multiply them like any number. What has to be faster need
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import fnmatch
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,7 +32,7 @@ def prune(
     sparsity: float | None = None,
     schedule: str = "polynomial",
     pattern: str = "unstructured",
-    layers: Sequence[str] = ("*",),
+    layers: Sequence[str] | Mapping[str, float] = ("*",),
     epochs: float = 2,
     learning_rate: float | None = None,
     console: Console | None = None,
@@ -46,7 +47,8 @@ def prune(
             begins with all of it.
         pattern: `unstructured`; `2:4`, two of every four along the inputs; `block:RxC`, whole
             blocks of R inputs and C outputs.
-        layers: shell patterns of layer names.
+        layers: shell patterns of layer names; or pattern → sparsity, of which the last one that
+            matches a layer counts.
         epochs: of fine-tuning; a fraction stops early, 0 masks without any.
         learning_rate: the first one; default: the recipe's. Most of the function is gone with the
             weights, so the others have to move further than in other fine-tuning.
@@ -72,14 +74,14 @@ def prune(
         "sparsity": sparsity,
         "schedule": schedule,
         "pattern": pattern,
-        "layers": [layers] if isinstance(layers, str) else list(layers),
+        "layers": _listed(layers),
         "epochs": epochs,
         "learning_rate": learning_rate or _rate(subject),
     }
-    if subject.rebuildable and epochs:
-        model, found, facts = _with_tfmot(subject, {**options, "targets": chosen}, console)
-    else:
-        model, found, facts = _here(subject, options, chosen, console)
+    shares = _sparsities(chosen, layers, sparsity, wanted)
+    work = {**options, "targets": chosen, "sparsities": shares}
+    way = _with_tfmot if subject.rebuildable and epochs else _here
+    model, found, facts = way(subject, work, console)
     kept = bridge.rekeyed(subject.masks, subject.model, model)
     kept |= {model.weights[position].path: mask for position, mask in found.items()}
     return subject.then(
@@ -97,12 +99,39 @@ def _checked(sparsity: float | None, schedule: str, pattern: masks.Pattern, epoc
             raise InvalidOption(f"sparsity is {sparsity}: the pattern 2:4 is 0.5, leave it out.")
         sparsity = 0.5
     sparsity = SPARSITY if sparsity is None else sparsity
-    if not isinstance(sparsity, int | float) or not 0 < sparsity < 1:
-        raise InvalidOption(f"sparsity is {sparsity}: it is a share above 0 and below 1.")
+    check_sparsity(sparsity)
     if schedule not in SCHEDULES:
         raise InvalidOption(f"Unknown schedule {schedule!r}: choose {' or '.join(SCHEDULES)}.")
     check_epochs(epochs)
     return float(sparsity)
+
+
+def _listed(layers: Any) -> Any:
+    """The option as JSON has it."""
+    if isinstance(layers, str | Mapping):
+        return [layers] if isinstance(layers, str) else dict(layers)
+    return list(layers)
+
+
+def _sparsities(
+    chosen: Mapping[str, list[int]], layers: Any, sparsity: float, pattern: masks.Pattern
+) -> dict[str, float]:
+    """Layer → its share of zeros."""
+    if not isinstance(layers, Mapping):
+        return dict.fromkeys(chosen, sparsity)
+    if pattern.two_of_four:
+        raise InvalidOption("The pattern 2:4 is 0.5 in every layer: give layers as a list.")
+    found = {}
+    for name in chosen:
+        found[name] = next(s for p, s in reversed(layers.items()) if fnmatch.fnmatch(name, p))
+        check_sparsity(found[name])
+    return found
+
+
+def check_sparsity(sparsity: Any) -> None:
+    """Raises InvalidOption unless it is a share of weights that leaves some."""
+    if not isinstance(sparsity, int | float) or not 0 < sparsity < 1:
+        raise InvalidOption(f"sparsity is {sparsity}: it is a share above 0 and below 1.")
 
 
 def _rate(subject: Subject) -> float:
@@ -136,22 +165,23 @@ def _with_tfmot(
 
 
 def _here(
-    subject: Subject, options: dict[str, Any], chosen: dict[str, list[int]], console: Any
+    subject: Subject, options: dict[str, Any], console: Console | None
 ) -> tuple[keras.Model, dict[int, np.ndarray], dict[str, Any]]:
     """The same with Keras 3 alone: masks of our own, in stages of growing sparsity."""
     model, pattern = bridge.copied(subject.model), masks.parse(options["pattern"])
     held = bridge.rekeyed(subject.masks, subject.model, model)
-    positions = [position for mine in chosen.values() for position in mine]
+    chosen, sparsities = options["targets"], options["sparsities"]
+    shares = {p: sparsities[name] for name, mine in chosen.items() for p in mine}
     growing = options["schedule"] == "polynomial" and options["epochs"]
     stages = STAGES if growing else 1
     trained: dict[str, Any] = {}
     for stage in range(1, stages + 1):
         # tfmot's polynomial: cubic, from half of the sparsity.
-        share = options["sparsity"] * (1 - 0.5 * (1 - stage / stages) ** 3)
+        growth = 1 - 0.5 * (1 - stage / stages) ** 3
         found = {}
-        for position in positions:
+        for position, share in shares.items():
             variable = model.weights[position]
-            mask = masks.make(np.asarray(variable), pattern, share, _axis(variable))
+            mask = masks.make(np.asarray(variable), pattern, share * growth, _axis(variable))
             found[position] = mask & held.get(variable.path, True)
             variable.assign(np.where(found[position], np.asarray(variable), 0.0))
         now = held | {model.weights[p].path: mask for p, mask in found.items()}

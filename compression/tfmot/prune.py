@@ -26,7 +26,7 @@ FIRST = 0.5  # of the sparsity, at the first update
 
 @child
 def run(job: Job) -> None:
-    """Options: sparsity, schedule, pattern, epochs, learning_rate, targets, axes."""
+    """Options: sparsities by layer, schedule, pattern, epochs, learning_rate, targets, axes."""
     options = job.options
     pattern = masks.parse(options["pattern"])
     refused = {
@@ -34,13 +34,17 @@ def run(job: Job) -> None:
         for name in options["targets"]
         if (reason := _refusal(job.twin.get_layer(name), pattern))
     }
-    schedule = _schedule(options, job.steps(options["epochs"]))
-    wrapped = {name for name in options["targets"] if name not in refused}
-    model = _wrapped(job.twin, wrapped, schedule, pattern)
+    steps = job.steps(options["epochs"])
+    schedules = {
+        name: _schedule(options["schedule"], sparsity, steps)
+        for name, sparsity in options["sparsities"].items()
+    }
+    wrapped = {name: of for name, of in schedules.items() if name not in refused}
+    model = _wrapped(job.twin, wrapped, pattern)
     own = OwnMasks(
         {p: job.variables[p] for name in refused for p in options["targets"][name]},
         {int(p): axis for p, axis in options["axes"].items()},
-        schedule,
+        {p: schedules[name] for name in refused for p in options["targets"][name]},
         pattern,
     )
     facts = job.fine_tune(
@@ -78,11 +82,10 @@ def _refusal(layer: Any, pattern: masks.Pattern) -> str | None:
     return None
 
 
-def _schedule(options: dict[str, Any], steps: int) -> Any:
+def _schedule(name: str, sparsity: float, steps: int) -> Any:
     """tfmot's schedule; its last update always comes, however few steps there are."""
-    sparsity = options["sparsity"]
     every = max(1, int(GROWING * steps) // UPDATES)
-    if options["schedule"] == "constant":
+    if name == "constant":
         return tfmot.sparsity.keras.ConstantSparsity(sparsity, begin_step=0, frequency=every)
     last = every * max(1, int(GROWING * steps) // every)
     return tfmot.sparsity.keras.PolynomialDecay(
@@ -90,18 +93,20 @@ def _schedule(options: dict[str, Any], steps: int) -> Any:
     )
 
 
-def _wrapped(twin: Any, names: set[str], schedule: Any, pattern: masks.Pattern) -> Any:
+def _wrapped(twin: Any, schedules: dict[str, Any], pattern: masks.Pattern) -> Any:
     """The twin with these layers wrapped; all of them share their variables with it."""
-    options: dict[str, Any] = {"pruning_schedule": schedule}
+    options: dict[str, Any] = {}
     if pattern.two_of_four:
         options["sparsity_m_by_n"] = (2, 4)
     elif pattern.block != (1, 1):
         options["block_size"] = pattern.block
 
     def wrap(layer: Any) -> Any:
-        if layer.name not in names:
+        if layer.name not in schedules:
             return layer
-        return tfmot.sparsity.keras.prune_low_magnitude(layer, **options)
+        return tfmot.sparsity.keras.prune_low_magnitude(
+            layer, pruning_schedule=schedules[layer.name], **options
+        )
 
     return tf_keras.models.clone_model(twin, clone_function=wrap)
 
@@ -110,25 +115,27 @@ class OwnMasks(tf_keras.callbacks.Callback):
     """Masks of `compression.masks` at the steps of a tfmot schedule."""
 
     def __init__(
-        self, variables: dict[int, Any], axes: dict[int, int], schedule: Any, pattern: masks.Pattern
+        self,
+        variables: dict[int, Any],
+        axes: dict[int, int],
+        schedules: dict[int, Any],
+        pattern: masks.Pattern,
     ):
         super().__init__()
         self.variables, self.axes = variables, axes
-        self.schedule, self.pattern = schedule, pattern
+        self.schedules, self.pattern = schedules, pattern
         self.kept = {p: tf.Variable(tf.ones_like(v)) for p, v in variables.items()}
         self._apply = tf.function(self._mask, autograph=False)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         step = int(self.model.optimizer.iterations.numpy())
-        due, sparsity = self.schedule(step)
-        if bool(due):
-            self.update(float(sparsity))
-        self._apply()
-
-    def update(self, sparsity: float) -> None:
         for position, variable in self.variables.items():
-            mask = masks.make(variable.numpy(), self.pattern, sparsity, self.axes[position])
-            self.kept[position].assign(mask.astype("float32"))
+            due, sparsity = self.schedules[position](step)
+            if bool(due):
+                weight, axis = variable.numpy(), self.axes[position]
+                mask = masks.make(weight, self.pattern, float(sparsity), axis)
+                self.kept[position].assign(mask.astype("float32"))
+        self._apply()
 
     def _mask(self) -> None:
         for position, variable in self.variables.items():

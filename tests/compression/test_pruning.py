@@ -34,7 +34,7 @@ def trained() -> Subject:
 
 @pytest.fixture(scope="module")
 def pruned(trained: Subject) -> Subject:
-    return prune(trained, sparsity=0.7, layers=["conv*", "hidden"], epochs=2)
+    return prune(trained, sparsity=0.7, layers={"*_1": 0.5, "hidden": 0.7}, epochs=2)
 
 
 def accuracy(subject: Subject) -> float:
@@ -43,7 +43,7 @@ def accuracy(subject: Subject) -> float:
 
 
 def test_the_chosen_layers_are_sparse_and_the_accuracy_stays(trained: Subject, pruned: Subject):
-    for name, sparsity in (("conv_1", 0.7), ("hidden", 0.7), ("probabilities", 0.0)):
+    for name, sparsity in (("conv_1", 0.5), ("hidden", 0.7), ("probabilities", 0.0)):
         kernel = np.asarray(pruned.model.get_layer(name).kernel)
         assert (kernel == 0).mean() == pytest.approx(sparsity, abs=0.01)
     assert accuracy(trained) > 0.9
@@ -54,7 +54,8 @@ def test_the_step_tells_what_was_done(pruned: Subject):
     (step,) = pruned.steps
     assert step.technique == "prune"
     assert step.options["sparsity"] == 0.7
-    assert step.facts["sparsity"] == pytest.approx(0.7, abs=0.001)
+    assert step.options["layers"] == {"*_1": 0.5, "hidden": 0.7}
+    assert step.facts["sparsity"] == pytest.approx(0.7, abs=0.01)
     assert {name: layer["by"] for name, layer in step.facts["layers"].items()} == {
         "conv_1": "tfmot",
         "hidden": "tfmot",
@@ -89,6 +90,12 @@ def test_two_of_four_without_fine_tuning(trained: Subject):
     assert found.steps[0].facts["fine_tuning"]["steps"] == 0
 
 
+def test_the_last_pattern_that_matches_gives_the_sparsity(trained: Subject):
+    found = prune(trained, layers={"*": 0.9, "conv*": 0.25}, epochs=0)
+    layers = {name: of["sparsity"] for name, of in found.steps[0].facts["layers"].items()}
+    assert layers == pytest.approx({"conv_1": 0.25, "hidden": 0.9, "probabilities": 0.9}, abs=0.01)
+
+
 def test_a_model_that_no_builder_makes_is_pruned_in_keras_3(trained: Subject):
     subject = dataclasses.replace(trained, rebuildable=False)
     found = prune(subject, sparsity=0.8, epochs=2)
@@ -115,6 +122,8 @@ def test_the_same_seed_gives_the_same_model(trained: Subject):
         ({"sparsity": float("nan")}, "sparsity is nan"),
         ({"sparsity": "most"}, "sparsity is most"),
         ({"pattern": "2:4", "sparsity": 0.8}, "leave it out"),
+        ({"pattern": "2:4", "layers": {"*": 0.5}}, "give layers as a list"),
+        ({"layers": {"*": 0.5, "hidden": 1}}, "sparsity is 1"),
         ({"pattern": "4:2"}, "Unknown pattern '4:2'"),
         ({"schedule": "cosine"}, "polynomial or constant"),
         ({"layers": ["dense*"]}, "choose from conv_1, hidden, probabilities"),
