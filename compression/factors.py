@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
     from compression.subject import Subject
 
-EXAMPLES = 256  # of the training split, from which the weighting is measured
+EXAMPLES = 256  # of the training split, of which a layer's inputs are rows at each position
+FLAT = 2048  # of them, where each gives one row
+CHUNK = 256  # of them at once
+LARGEST_ARRAY = 50_000_000  # numbers
 LARGEST = 2048  # inputs of a layer, for a moment of every pair of them
 ROWS = 20_000  # of a layer's inputs among them, at most
 DAMPING = 1e-3  # of the mean square: directions that no example has still count a little
@@ -70,7 +73,7 @@ def moment_root(subject: Subject, layer: Any) -> np.ndarray:
         float64 `(inputs, inputs)`, or `(inputs,)` for an embedding, whose inputs are one token
         each, and for more than `LARGEST` inputs.
     """
-    x = _inputs(subject, layer)
+    x = layer_inputs(subject, subject.model, layer)
     if type(layer).__name__ == "Embedding":
         counts = np.bincount(x.ravel().astype("int64"), minlength=layer.input_dim)
         return _damped(counts / counts.sum())
@@ -85,32 +88,55 @@ def _damped(squares: np.ndarray) -> np.ndarray:
     return np.sqrt(squares + DAMPING * max(squares.mean(), 1e-12))
 
 
-def _inputs(subject: Subject, layer: Any) -> np.ndarray:
-    """What a layer is given: `(rows, inputs)`, patches for a convolution."""
+def layer_inputs(subject: Subject, model: keras.Model, layer: Any) -> np.ndarray:
+    """What a layer is given on training examples, those that the seed chooses.
+
+    Args:
+        subject: gives the examples.
+        model: that the layer is part of; takes what the subject's model takes.
+        layer: Dense, Embedding or Conv2D.
+
+    Returns:
+        `(rows, inputs)`: tokens for an embedding, patches for a convolution. Two models whose
+        layers have as many rows get the same ones.
+    """
     import keras
 
-    split = subject.dataset.train
-    rng = np.random.default_rng(subject.seed)
-    if type(layer).__name__ == "Embedding":
-        chosen = np.arange(len(split))  # counting costs nothing
-    else:
-        chosen = np.sort(rng.permutation(len(split))[:EXAMPLES])
-    x = keras.tree.map_structure(lambda array: array[chosen], split.x)
-    tensors = _tensors(subject.model, layer)
-    reader = keras.Model(subject.model.inputs, tensors)
+    split, rng = subject.dataset.train, np.random.default_rng(subject.seed)
+    calls = calls_of(model, layer)
+    chosen = np.sort(rng.permutation(len(split))[: _examples(layer, calls[0])])
+    names = {tensor.name: tensor for tensor in model.inputs}
+    reader = keras.Model(names if len(names) > 1 else model.inputs[0], calls)
+    parts = [
+        reader(split.inputs(chosen[start : start + CHUNK]), training=False)
+        for start in range(0, len(chosen), CHUNK)
+    ]
     rows = []
-    for value in reader.predict(x, batch_size=32, verbose=0):
+    for tensors in zip(*parts, strict=True):
+        value = np.concatenate([keras.ops.convert_to_numpy(part) for part in tensors])
         if type(layer).__name__ == "Conv2D":
             value = keras.ops.convert_to_numpy(_patches(layer, value))
         value = value.reshape(-1, value.shape[-1])
-        rows.append(value[rng.permutation(len(value))[:ROWS]] if value.ndim > 1 else value)
+        rows.append(value[rng.permutation(len(value))[:ROWS]])
     return np.concatenate(rows)
 
 
-def _tensors(model: keras.Model, layer: Any) -> list[Any]:
+def calls_of(model: keras.Model, layer: Any) -> list[Any]:
     """The input of each call of a layer within the model."""
     nodes = [node for depth in model._nodes_by_depth.values() for node in depth]
     return [node.input_tensors[0] for node in nodes if node.operation is layer]
+
+
+def _examples(layer: Any, given: Any) -> int:
+    """As many as make enough rows, within bounds of time and memory."""
+    if type(layer).__name__ == "Embedding":
+        return 10 * FLAT
+    if len(given.shape) == 2:
+        return FLAT  # a row each
+    sizes = [size or 1 for size in given.shape[1:]]
+    if type(layer).__name__ == "Conv2D":
+        sizes += layer.kernel_size
+    return max(1, min(EXAMPLES, LARGEST_ARRAY // int(np.prod(sizes))))
 
 
 def _patches(layer: Any, images: np.ndarray) -> Any:

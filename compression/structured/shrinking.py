@@ -10,6 +10,7 @@ import numpy as np
 from compression.errors import NotApplicable
 from compression.structured.choosing import chosen_groups, how_many
 from compression.structured.groups import UNEVEN, Group, find_groups
+from compression.structured.refitting import refit_readers
 from compression.structured.scores import CRITERIA, score
 from compression.structured.slicing import Narrowed, narrow, not_as_built
 from compression.structured.widths import widths_of
@@ -32,6 +33,7 @@ def shrink(
     layers: Sequence[str] = ("*",),
     minimum: int = 1,
     multiple: int = 4,
+    refit: bool = True,
     epochs: float | None = None,
     learning_rate: float | None = None,
     console: Console | None = None,
@@ -55,6 +57,8 @@ def shrink(
         minimum: fewest units to leave in a layer.
         multiple: fractions are rounded to multiples of it where the layer has at least twice as
             many units, for kernels that work on so many at once; not for heads.
+        refit: before fine-tuning, let the layers that read the units make up for those that are
+            gone, see `refitting.refit`.
         epochs: of fine-tuning; 0 for none. Default: a quarter of the recipe's, 2 or more.
         learning_rate: its first one; default: the recipe's own, since removal leads far away
             from the minimum.
@@ -73,7 +77,7 @@ def shrink(
     _check_options(criterion, minimum, multiple)
     check_tuning("shrink", epochs, learning_rate)
     groups = _groups(subject)
-    if epochs or criterion == "taylor":
+    if epochs or refit or criterion == "taylor":
         check_fit(subject)
     asked, skipped = chosen_groups(groups, keep, layers)
     counts = {group.name: how_many(group, amount, minimum, multiple) for group, amount in asked}
@@ -85,6 +89,7 @@ def shrink(
         narrowed.paths[path]: narrowed.sliced(path, mask)
         for path, mask in subject.with_masks_of(subject.model).items()
     }
+    mended = refit_readers(subject, narrowed, masks) if refit else []
     tuned = fine_tune(
         subject,
         narrowed.model,
@@ -99,6 +104,7 @@ def shrink(
         "layers": list(layers),
         "minimum": minimum,
         "multiple": multiple,
+        "refit": refit,
         "epochs": epochs,
         "learning_rate": learning_rate,
     }
@@ -108,7 +114,7 @@ def shrink(
         model=narrowed.model,
         arguments=narrowed.arguments,
         masks=masks,
-        clusters={} if tuned["steps"] else _renamed(subject.clusters, narrowed),
+        clusters={} if tuned["steps"] or mended else _renamed(subject.clusters, narrowed),
     )
 
 
