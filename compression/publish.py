@@ -89,7 +89,7 @@ def training(subject: Subject) -> dict[str, Any]:
     return {
         "model": subject.builder,
         "arguments": dict(subject.arguments),
-        "dataset": subject.dataset.name,
+        "dataset": None if subject.dataset is None else subject.dataset.name,
         "recipe": subject.recipe.to_json(),
         "seed": subject.seed,
     }
@@ -126,7 +126,7 @@ def _publish_tflite(
 
     check_name(name)
     sizes = warmup.check_batch_sizes(sizes)
-    servable = tflite.TFLiteServable(subject.form.tflite, 1)
+    servable = _loaded(subject.form.tflite)
     signature = servable.signatures[DEFAULT]
     batches = list(warmup.requests(_functions(signature), subject.dataset, sizes or [1]))
     text = card.describe(
@@ -146,6 +146,20 @@ def _publish_tflite(
                 "nothing was published."
             ) from error
         return stage.publish()
+
+
+def _loaded(content: bytes) -> Any:
+    """The file as a server has it; InvalidOption where it would not load."""
+    from serving.server import tflite
+    from serving.server.status import ServingError
+
+    try:
+        servable = tflite.TFLiteServable(content, 1)
+    except ServingError as error:
+        raise InvalidOption(f"The TFLite file would not load: {error.message}.") from error
+    if DEFAULT not in servable.signatures:
+        raise InvalidOption(f"The TFLite file has no signature {DEFAULT}.")
+    return servable
 
 
 def _functions(signature: Any) -> dict[str, Any]:
