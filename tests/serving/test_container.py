@@ -55,3 +55,20 @@ def test_without_an_engine_the_command_is_printed(
 def test_without_a_configuration_it_says_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="zoo config"):
         container.run(tmp_path, tmp_path)
+
+
+def test_a_store_of_tflite_files_is_served_as_such(places: tuple[Path, Path]) -> None:
+    from serving.config.tflite import tflite_only
+
+    store, config = places
+    flag = "--prefer_tflite_model=true"
+    assert flag not in container.command(store, config)
+    assert flag in container.command(store, config, prefer_tflite=True)
+    assert tflite_only(store) == []
+    (store / "dense" / "10").mkdir()
+    (store / "dense" / "10" / "model.tflite").write_bytes(b"")
+    (store / "dense" / "9").mkdir()
+    (store / "dense" / "9" / "saved_model.pb").write_bytes(b"")
+    assert tflite_only(store) == ["dense"]
+    (store / "dense" / "10" / "saved_model.pb").write_bytes(b"")  # beside it: either can be served
+    assert tflite_only(store) == []
