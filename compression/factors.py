@@ -108,7 +108,7 @@ def layer_inputs(subject: Subject, model: keras.Model, layer: Any) -> np.ndarray
     names = {tensor.name: tensor for tensor in model.inputs}
     reader = keras.Model(names if len(names) > 1 else model.inputs[0], calls)
     parts = [
-        reader(split.inputs(chosen[start : start + CHUNK]), training=False)
+        keras.tree.flatten(reader(split.inputs(chosen[start : start + CHUNK]), training=False))
         for start in range(0, len(chosen), CHUNK)
     ]
     rows = []
