@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 from rich.console import Console
@@ -41,6 +42,7 @@ def subject():
     )
     arguments = {"input_shape": (8, 8, 1), "units": (32,)}
     recipe = Recipe("digits", epochs=12, batch_size=32, learning_rate=5e-3)
+    keras.utils.set_random_seed(0)
     made = Subject(registry.build("dense", **arguments), "dense", arguments, data, recipe)
     fine_tune(made, made.model, epochs=12, learning_rate=5e-3)
     return made

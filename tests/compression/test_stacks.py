@@ -6,6 +6,7 @@ import dataclasses
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -126,6 +127,7 @@ def subject():
     parts = {name: images(digits.split(name)) for name in ("train", "validation", "test")}
     arguments = {"input_shape": (8, 8, 1), "units": (32, 16)}
     recipe = Recipe("digits", epochs=15, batch_size=32, learning_rate=3e-3)
+    keras.utils.set_random_seed(0)
     made = Subject(
         registry.build("dense", **arguments),
         "dense",
