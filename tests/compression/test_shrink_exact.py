@@ -14,6 +14,7 @@ from compression.structured.slicing import narrow
 from compression.structured.tracing import Trace
 from tests.compression.shrinking import CASES, SMALL, random_model
 from tests.zoo.test_models import examples
+from zoo.errors import ShapeError
 
 every_case = pytest.mark.parametrize(
     "case", [case for case in CASES if case != "softmax_regression"]
@@ -158,3 +159,31 @@ def test_a_width_that_is_an_output_or_scaled_by_a_tied_matrix_is_left_alone() ->
         builder, arguments = CASES[case]
         groups = find_groups(random_model(builder, arguments), builder, arguments)
         assert "inputs or outputs" in next(g for g in groups if g.name == "width").obstacle
+
+
+@pytest.mark.parametrize(
+    ("builder", "arguments", "words"),
+    [
+        ("transformer_classifier", {"num_heads": (4, 2, 1)}, "3 number.* for 2 block"),
+        ("vit", {"feed_forward": (8,)}, "1 number.* for 4 block"),
+        ("causal_lm", {"feed_forward": (8, 0)}, "feed_forward in positive"),
+        ("transformer_encoder", {"num_heads": (1, 2), "shared_layers": True}, "for 1 block"),
+        ("transformer_translator", {"head_width": 0}, "head_width in positive"),
+        ("transformer_classifier", {"num_heads": (4, 3)}, "3 attention heads do not divide"),
+        ("lenet5", {"filters": (6, 16, 20)}, "two filters, not 3"),
+        ("resnet", {"depth": 8, "inner_filters": (16, 32)}, "3 convolutions inside"),
+        ("resnet", {"depth": 50, "inner_filters": (64,) * 16}, "32 convolutions inside"),
+    ],
+)
+def test_widths_that_make_no_model(builder: str, arguments: dict[str, Any], words: str) -> None:
+    with pytest.raises(ShapeError, match=words):
+        zoo.build(builder, **arguments)
+
+
+def test_widths_of_bottlenecks_are_two_for_each_block() -> None:
+    arguments = {"input_shape": (33, 33, 3), "depth": 50, "num_classes": 3}
+    inner = tuple(range(1, 33))
+    model = zoo.build("resnet", **arguments, inner_filters=inner)
+    groups = find_groups(model, "resnet", {**arguments, "inner_filters": inner})
+    assert [group.size for group in groups] == list(inner)
+    assert all(group.obstacle is None and group.exact for group in groups)
