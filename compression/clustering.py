@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compression import bridge, masks
-from compression.pruning import check_epochs, skipped
+from compression.pruning import check_epochs, skipped, steps_of
 from compression.subject import Step, Subject
 from compression.tuning import fine_tune
 from zoo.errors import InvalidOption
@@ -72,7 +72,7 @@ def cluster(
         "epochs": epochs,
         "learning_rate": learning_rate,
     }
-    if subject.rebuildable and epochs:
+    if subject.rebuildable and steps_of(subject, epochs):
         model, facts = _with_tfmot(subject, {**options, "targets": chosen}, console)
     else:
         model, facts = _here(subject, options, chosen, console)
@@ -170,7 +170,7 @@ def _here(
             subject, model, epochs=options["epochs"], masks=held, console=console,
             learning_rate=options["learning_rate"],
         )  # fmt: skip
-    why = "no fine-tuning" if not options["epochs"] else "no builder makes this model"
+    why = "no builder makes this model" if trained["steps"] else "no fine-tuning"
     return model, {"by": dict.fromkeys(chosen, f"own k-means: {why}"), "fine_tuning": trained}
 
 

@@ -80,7 +80,7 @@ def prune(
     }
     shares = _sparsities(chosen, layers, sparsity, wanted)
     work = {**options, "targets": chosen, "sparsities": shares}
-    way = _with_tfmot if subject.rebuildable and epochs else _here
+    way = _with_tfmot if subject.rebuildable and steps_of(subject, epochs) else _here
     model, found, facts = way(subject, work, console)
     kept = bridge.rekeyed(subject.masks, subject.model, model)
     kept |= {model.weights[position].path: mask for position, mask in found.items()}
@@ -146,6 +146,12 @@ def check_epochs(epochs: float) -> None:
         raise InvalidOption(f"epochs is {epochs}: it must be 0 or more.")
 
 
+def steps_of(subject: Subject, epochs: float) -> int:
+    """Training steps of so many epochs of fine-tuning; none of a small part of one."""
+    count = len(subject.dataset.train)
+    return round(epochs * (count // min(subject.recipe.batch_size, count)))
+
+
 def _with_tfmot(
     subject: Subject, options: dict[str, Any], console: Console | None
 ) -> tuple[keras.Model, dict[int, np.ndarray], dict[str, Any]]:
@@ -174,7 +180,7 @@ def _here(
     shares = {p: sparsities[name] for name, mine in chosen.items() for p in mine}
     growing = options["schedule"] == "polynomial" and options["epochs"]
     stages = STAGES if growing else 1
-    trained: dict[str, Any] = {}
+    facts: dict[str, Any] = {"epochs": 0, "steps": 0, "loss": None}
     for stage in range(1, stages + 1):
         # tfmot's polynomial: cubic, from half of the sparsity.
         growth = 1 - 0.5 * (1 - stage / stages) ** 3
@@ -189,9 +195,12 @@ def _here(
             subject, model, epochs=options["epochs"] / stages, masks=now, console=console,
             learning_rate=options["learning_rate"],
         )  # fmt: skip
-    why = "masks without fine-tuning" if not options["epochs"] else "no builder makes this model"
+        facts["epochs"] += trained["epochs"]
+        facts["steps"] += trained["steps"]
+        facts["loss"] = trained["loss"]
+    why = "no builder makes this model" if facts["steps"] else "no fine-tuning"
     by = dict.fromkeys(chosen, f"own mask: {why}")
-    return model, found, {"by": by, "fine_tuning": {**trained, "epochs": options["epochs"]}}
+    return model, found, {"by": by, "fine_tuning": facts}
 
 
 def _axis(variable: Any) -> int:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from compression import bridge
 from compression.errors import NotApplicable
-from compression.pruning import check_epochs
+from compression.pruning import check_epochs, steps_of
 from compression.subject import Form, Step, Subject
+from zoo.errors import InvalidOption
 
 if TYPE_CHECKING:
     import keras
@@ -63,6 +64,11 @@ def qat(
     check_epochs(epochs)
     _check_layers(subject.model)
     bridge.check(subject, "qat")
+    if not steps_of(subject, epochs):
+        raise InvalidOption(
+            f"epochs is {epochs}: qat learns the ranges of activations, so it needs a step at "
+            "least."
+        )
     scheme = "default"
     if preserve and (subject.masks or subject.clusters):
         names = ("prune", subject.masks), ("cluster", subject.clusters)

@@ -123,5 +123,7 @@ def test_recurrent_models_are_told_what_they_can_take(name: str):
 def test_bad_options(trained: Subject):
     with pytest.raises(InvalidOption, match="epochs is -2"):
         qat(trained, epochs=-2)
+    with pytest.raises(InvalidOption, match="needs a step at least"):
+        qat(trained, epochs=0)
     with pytest.raises(NotApplicable, match="put qat before that"):
         qat(dataclasses.replace(trained, rebuildable=False))
