@@ -41,8 +41,9 @@ def refit_readers(
         wide = subject.model.get_layer(layer.name)
         if not _reads_fewer(wide, narrowed) or layer.kernel.path in masks:
             continue
-        if len(calls_of(subject.model, wide)) != 1:
-            continue
+        unknown = int(np.prod(layer.kernel.shape[:-1]))
+        if unknown > LARGEST or len(calls_of(subject.model, wide)) != 1:
+            continue  # so many equations take too long; a layer of several calls has several
         left = narrowed.kept[wide.kernel.path][-1]
         target = _answers(wide, layer_inputs(subject, subject.model, wide))[:, left]
         given = layer_inputs(subject, narrowed.model, layer)
@@ -54,10 +55,7 @@ def refit_readers(
 def _reads_fewer(wide: Any, narrowed: Narrowed) -> bool:
     if type(wide).__name__ not in ("Dense", "Conv2D"):
         return False
-    kernel = wide.kernel
-    if int(np.prod(kernel.shape[:-1])) > LARGEST:
-        return False  # a system of equations of that many unknowns takes too long
-    return len(narrowed.kept[kernel.path][-2]) < kernel.shape[-2]
+    return len(narrowed.kept[wide.kernel.path][-2]) < wide.kernel.shape[-2]
 
 
 def _answers(layer: Any, rows: np.ndarray) -> np.ndarray:

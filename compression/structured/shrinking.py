@@ -108,7 +108,12 @@ def shrink(
         "epochs": epochs,
         "learning_rate": learning_rate,
     }
-    step = Step("shrink", options, _facts(subject, groups, counts, narrowed, tuned), skipped)
+    facts = {
+        **_facts(subject, groups, counts, narrowed),
+        "refitted": mended,
+        "fine_tuning": tuned,
+    }
+    step = Step("shrink", options, facts, skipped)
     return subject.then(
         step,
         model=narrowed.model,
@@ -173,9 +178,8 @@ def _facts(
     groups: Sequence[Group],
     counts: Mapping[str, int],
     narrowed: Narrowed,
-    tuned: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Units before and after, parameters before and after, changed arguments, fine-tuning."""
+    """Units before and after, parameters before and after, changed arguments."""
     changed = {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in narrowed.arguments.items()
@@ -185,7 +189,6 @@ def _facts(
         "units": {g.name: [g.size, counts[g.name] * g.step] for g in groups if g.name in counts},
         "parameters": [subject.model.count_params(), narrowed.model.count_params()],
         "arguments": changed,
-        "fine_tuning": dict(tuned),
     }
 
 

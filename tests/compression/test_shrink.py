@@ -58,6 +58,7 @@ def test_half_of_everything_is_a_plain_model_of_the_builder(subject: Subject) ->
     assert step.facts["units"] == {"conv_1": [6, 3], "conv_2": [8, 4], "hidden": [24, 12]}
     assert step.facts["parameters"] == [subject.model.count_params(), built.count_params()]
     assert step.facts["fine_tuning"]["steps"] == 48
+    assert step.facts["refitted"] == ["conv_2", "hidden", "probabilities"]
     assert accuracy(subject) > 0.95
     assert accuracy(result) > 0.95
     for one, other in zip(before, subject.model.get_weights(), strict=True):
