@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from compression import isolated
 from compression.errors import NotApplicable
-from compression.tflite import worker
+from compression.tflite import layers, worker
 from compression.tflite.process import converter
 
 if TYPE_CHECKING:
@@ -64,7 +64,8 @@ def convert(
 
     with tempfile.TemporaryDirectory(prefix="tflite-") as name:
         folder = Path(name)
-        saved.write(model, folder / worker.SAVED_MODEL, LONGEST_UNROLLED)
+        never = layers.NEVER_IN_INT8 if numbers.activations == "int8" else layers.NEVER
+        saved.write(model, folder / worker.SAVED_MODEL, LONGEST_UNROLLED, never=never)
         isolated.write_json(folder / worker.JOB, dataclasses.asdict(numbers))
         if calibration is not None:
             worker.write_arrays(folder / worker.CALIBRATION, calibration)

@@ -83,7 +83,6 @@ class Converter:
                 said = [*said[1 - _KEPT :], line.rstrip()]
         return None, said
 
-
     def close(self) -> None:
         """End the child, once it has done what it was given."""
         with self._lock:

@@ -6,19 +6,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compression.errors import NotApplicable
-from compression.tflite.layers import lean_layers
+from compression.tflite.layers import NEVER, lean_layers
 from compression.tflite.recurrent import needs_unrolling, recurrent_layers, simple_loops
 
 if TYPE_CHECKING:
     import keras
 
 
-def write(model: keras.Model, folder: Path, longest: int) -> None:
+def write(model: keras.Model, folder: Path, longest: int, *, never: float = NEVER) -> None:
     """Write `model` with the signature `serving_default` of zoo.export, in lean operations.
 
     Args:
         longest: the most steps that a recurrent layer is unrolled for which recurrent.py has no
             loop.
+        never: added to the scores that attention must not count.
 
     Raises:
         NotApplicable: such a layer over more steps, or over a free number of them.
@@ -29,7 +30,7 @@ def write(model: keras.Model, folder: Path, longest: int) -> None:
     from zoo.export import signatures
 
     _check_steps(model, longest)
-    with simple_loops(model), lean_layers(model):
+    with simple_loops(model), lean_layers(model, never=never):
         module, functions = signatures.build(model, None)
         tf.saved_model.save(module, str(folder), signatures=functions)
 
