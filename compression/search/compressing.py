@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 OBJECTIVES = {"latency": ("cost", "gzip_bytes"), "size": ("gzip_bytes", "cost")}
 FORM = "dynamic_range"
-SMALLER = ("int4",)  # forms to try on what was found, where size counts
+SMALLER = ("int4", "int4_embeddings")  # forms to try on what was found, where size counts
 WEAKER = ("float16", "float32")  # forms that lose less, where nothing else is within the budget
 CLUSTERS = 16
 
@@ -222,13 +222,8 @@ class Search:
                 return
 
     def _trial(self, text: str) -> Mapping[str, Any]:
-        from compression.quantization import FORMS
-
-        last = text.rpartition("+")[2]
         if time.monotonic() > self.deadline:
             raise _Late
-        if ":" not in last and last in (*SMALLER, *WEAKER) and last not in FORMS:
-            return {"status": "impossible"}
         return self.judge.trial(text)
 
     def _passes(self, text: str, budget: float) -> bool:

@@ -99,7 +99,14 @@ def _part(text: str) -> Part:
 
 
 def _prune(name: str, text: str) -> dict[str, Any]:
-    """A sparsity or a pattern, then `,LAYER` for each layer where not all are meant."""
+    """A sparsity or a pattern, then `,LAYER` for each layer where not all are meant.
+
+    Or `0.8,LAYER=0.5,…`: a sparsity for all layers and others for some, or without the first one
+    for those alone.
+    """
+    if "=" in text:
+        meaning = "a sparsity above 0 and below 1 for each layer"
+        return {"layers": _by_layer(name, text, meaning, lambda n: 0 < n < 1)}
     first, *layers = (piece.strip() for piece in text.split(","))
     if not all(layers):
         raise BadStack(f"{name}:{text} is not understood: write prune:0.8,LAYER,LAYER.")
@@ -118,14 +125,22 @@ def _cluster(name: str, text: str) -> dict[str, Any]:
 
 def _shrink(name: str, text: str) -> dict[str, Any]:
     """`0.5`, or `LAYER=0.25,…`, or both, where the bare one is for all that are not named."""
-    keep: dict[str, float] = {}
+    meaning = "the fraction of units to keep, above 0 up to 1"
+    keep = _by_layer(name, text, meaning, lambda n: 0 < n <= 1)
+    return {"keep": keep["*"] if list(keep) == ["*"] else keep}
+
+
+def _by_layer(
+    name: str, text: str, meaning: str, right: Callable[[float], bool]
+) -> dict[str, float]:
+    """Pattern of layers → number; a number alone is that of `*`, all of them."""
+    found: dict[str, float] = {}
     for piece in text.split(","):
         layer, equals, value = (part.strip() for part in piece.rpartition("="))
-        if bool(equals) != bool(layer) or (layer or "*") in keep:
-            raise BadStack(f"{name}:{text} is not understood: write shrink:0.5,LAYER=0.25.")
-        meaning = "the fraction of units to keep, above 0 up to 1"
-        keep[layer or "*"] = _number(name, text, value, meaning, lambda n: 0 < n <= 1)
-    return {"keep": keep["*"] if list(keep) == ["*"] else keep}
+        if bool(equals) != bool(layer) or (layer or "*") in found:
+            raise BadStack(f"{name}:{text} is not understood: write {name}:0.5,LAYER=0.25.")
+        found[layer or "*"] = _number(name, text, value, meaning, right)
+    return found
 
 
 def _lowrank(name: str, text: str) -> dict[str, Any]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Of the recipe's epochs, at least one.
 EPOCHS = {"shrink": 0.25, "lowrank": 0.25, "distill": 0.75, "prune": 0.3, "cluster": 0.15}
 EPOCHS["qat"] = 0.15
+STRAIGHT = ("qat", "int8", "bfloat16")  # not for recurrent layers
 
 
 def apply(
@@ -38,7 +39,7 @@ def apply(
     Raises:
         UnknownName, BadStack: of a text, see `parse`.
         InvalidOption: epochs below zero.
-        NotApplicable: this model cannot take one of them; nothing was done then.
+        NotApplicable, UnsupportedCpu: see `check_model`; nothing was done then.
     """
     stack = parse(stack) if isinstance(stack, str) else stack
     if epochs is not None and not 0 <= epochs < float("inf"):
@@ -69,23 +70,36 @@ def run(
 
 
 def check_model(stack: Stack, subject: Subject) -> None:
-    """Raises NotApplicable for a technique that the model cannot take, naming what it can."""
+    """What the model and this processor can take, before anything runs.
+
+    Raises:
+        NotApplicable: a technique that the model cannot take; the sentence names what it can.
+        UnsupportedCpu: a form that needs instructions this processor does not have.
+    """
     if subject.form is not None:
         raise NotApplicable(
             f"The model is in the form {subject.form.name} already: compress what it was made from."
         )
     wanted = {part.technique for part in stack.parts}
     kinds = {type(layer).__name__: layer.name for layer in _layers(subject.model)}
+    from compression import cpu
     from compression.qat import RECURRENT
+    from compression.quantization import FORMS
 
     recurrent = next((kind for kind in kinds if kind in RECURRENT), None)
-    for name in ("qat", "int8"):
+    for name in STRAIGHT:
         if name in wanted and recurrent:
             raise NotApplicable(
                 f"{name} cannot take {subject.builder}, whose layer {kinds[recurrent]} is a "
                 f"{recurrent}: end the stack with dynamic_range, and prune, cluster or shrink "
                 "before it."
             )
+    for name in wanted & FORMS.keys():
+        cpu.require(FORMS[name].needs, f"The form {name}")
+    if "qat" in wanted and not subject.rebuildable:
+        raise NotApplicable(
+            f"qat needs a model that {subject.builder} can build: end with dynamic_range instead."
+        )
     if "shrink" in wanted:
         from compression.structured import groups_of
 

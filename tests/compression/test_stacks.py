@@ -44,6 +44,8 @@ def test_strengths_of_layers():
     assert part.options == {"pattern": "block:4x1"}
     (part,) = stacks.parse("prune:0.6,hidden_1,conv_*").parts
     assert part.options == {"sparsity": 0.6, "layers": ["hidden_1", "conv_*"]}
+    (part,) = stacks.parse("prune:0.8,hidden_1=0.5").parts
+    assert part.options == {"layers": {"*": 0.8, "hidden_1": 0.5}}
 
 
 @pytest.mark.parametrize("name", sorted(stacks.RECIPES))
@@ -76,6 +78,7 @@ def test_unknown_names(text, near):
         ("prune:much", "above 0 and below 1"),
         ("prune:nan", "above 0 and below 1"),
         ("prune:0.5,", "LAYER"),
+        ("prune:0.5,hidden=1", "for each layer"),
         ("cluster:1", "from 2 to 256"),
         ("cluster:2.5", "from 2 to 256"),
         ("shrink:0", "fraction of units"),
@@ -181,7 +184,7 @@ def test_what_a_model_cannot_take_is_said_before_anything_runs(subject, monkeypa
     model = registry.build("lstm", **arguments)
     recurrent = dataclasses.replace(subject, model=model, builder="lstm", arguments=arguments)
     monkeypatch.setattr(stacks.running, "_run", lambda *_: pytest.fail("something ran"))
-    for text in ("prune+qat", "prune+int8"):
+    for text in ("prune+qat", "prune+int8", "bfloat16"):
         with pytest.raises(NotApplicable, match="LSTM: end the stack with dynamic_range"):
             stacks.apply(text, recurrent)
     linear = registry.build("softmax_regression")
