@@ -3,8 +3,8 @@
 Keras's loop keeps its inputs and outputs in tensor lists, which the converter cannot make for a
 free batch (`'tf.TensorListReserve' op requires element_shape to be static`). `simple_loops` swaps
 it, while a model is traced, for one over plain tensors. The inputs are multiplied by the kernel
-before the loop, all steps at once. Against unrolled steps the file is an eighth of the size for
-128 steps, and as fast (20 µs for 29 steps of 32 units, against 19).
+before the loop, all steps at once. Against 29 unrolled steps of a SimpleRNN of 32 units the file
+is half as large; one sequence takes 23 µs instead of 19, 32 of them 94 instead of 166.
 """
 
 from __future__ import annotations
