@@ -60,7 +60,7 @@ CASES = {
         Case(
             "cnn",
             "cnn",
-            "shrink:0.5+distill@4+prune:0.5@2+dynamic_range",
+            "shrink:0.5,conv_1=0.25+distill@6+int8",
             Targets(gzip=0.04, batch_1=10, batch_32=6, drop=0.003),
         ),
         Case("simple_rnn", "simple_rnn", "dynamic_range", RECURRENT),
@@ -75,18 +75,16 @@ CASES = {
         Case(
             "cnn_large",
             "cnn",
-            "shrink:0.25+distill@2+dynamic_range",
+            "shrink:0.5,conv_1=0.25+distill@3+int8",
             LARGE,
             {"filters": (64, 128), "dense_units": 1024},
-            epochs=5,
         ),
         Case(
             "transformer_classifier_large",
             "transformer_classifier",
-            "shrink:0.25,width=0.25+distill@4+dynamic_range",
+            "shrink:0.25,width=0.5+distill@4+int4_embeddings",
             LARGE,
             {"width": 128, "num_heads": 4, "feed_forward": 512, "num_blocks": 4},
-            epochs=6,
         ),
     )
 }
