@@ -71,6 +71,8 @@ def compare(
                 **options,
             )
             values.append(judged(taught.model))
+            if way == "distilled":
+                asked = taught.steps[-1].options
     summary = {
         way: {
             "values": values,
@@ -83,7 +85,7 @@ def compare(
         "metric": objective.metric,
         "split": split,
         "teacher": judged(subject.model),
-        "options": taught.steps[-1].to_json()["options"] | {"targets": options.get("targets")},
+        "options": dict(asked),
         "parameters": {
             "teacher": subject.model.count_params(),
             "student": taught.model.count_params(),
