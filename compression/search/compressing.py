@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import tempfile
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from compression.errors import BudgetNotMet, NotApplicable
 from compression.search import chains, saved, sensitivity, showing
 from compression.search.judging import Judge
+from compression.search.result import Result
 from compression.subject import Subject
 from zoo.errors import InvalidOption, TrainingInterrupted
 
@@ -27,45 +27,6 @@ FORM = "dynamic_range"
 SMALLER = ("int4", "int4_embeddings")  # forms to try on what was found, where size counts
 WEAKER = ("float16", "float32")  # forms that lose less, where nothing else is within the budget
 CLUSTERS = 16
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Result:
-    """What a search found.
-
-    Attributes:
-        chosen: the best subject within the budget, in its form.
-        stack: its techniques, to be had again with `compression.stacks.apply`.
-        trials: rows of all trials in their order, those that were impossible too.
-        front: rows that no other is better than in size, latency and validation metric.
-        baseline: row of the model as it came, a float32 SavedModel.
-        test: `baseline`, `chosen`, `drop`, `drop_interval`, `agreement` on the test split.
-        notes: sentences about what to keep in mind.
-        folder: of the trials; None where none was given.
-        version: folder of the published version; None without a store.
-    """
-
-    chosen: Subject
-    stack: str
-    trials: Sequence[Mapping[str, Any]]
-    front: Sequence[Mapping[str, Any]]
-    baseline: Mapping[str, Any]
-    test: Mapping[str, Any]
-    notes: Sequence[str]
-    folder: Path | None
-    version: Path | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything but the model."""
-        return {
-            "stack": self.stack,
-            "trials": [dict(row) for row in self.trials],
-            "front": [dict(row) for row in self.front],
-            "baseline": dict(self.baseline),
-            "test": dict(self.test),
-            "notes": list(self.notes),
-            "version": None if self.version is None else str(self.version),
-        }
 
 
 def compress(

@@ -11,7 +11,7 @@ from compression.search import saved
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from compression.search.compressing import Result
+    from compression.search.result import Result
 
 PANELS = (("gzip_bytes", 1e-3, "size, gzip [kB]"), ("latency_ms", 1.0, "batch of 1 [ms]"))
 
