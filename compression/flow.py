@@ -47,8 +47,8 @@ def parent_of(run: Run, store: Path, name: str, console: Console | None = None) 
     return version
 
 
-def subject_of(run: Run, parent: Path, seed: int | None = None) -> Subject:
-    """The run's model as the beginning of a chain.
+def subject_of(run: Run, parent: Path | None = None, seed: int | None = None) -> Subject:
+    """The run's model as the beginning of a chain; `seed` in place of the run's.
 
     Raises:
         RunError: the run is damaged.

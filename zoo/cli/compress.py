@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -11,9 +12,6 @@ from zoo import quiet, registry
 from zoo.cli import output
 from zoo.cli.publish import Store
 from zoo.errors import InvalidOption, RunError
-
-if TYPE_CHECKING:
-    pass
 
 OBJECTIVES = ("latency", "size")
 
@@ -93,8 +91,11 @@ def compress(
     if chosen.model != model:
         raise RunError(f"The run {chosen.folder} trained {chosen.model}, not {model}.")
     say = output.errors()
+    subject = flow.subject_of(chosen, seed=seed)
+    if stack is not None:
+        stacks.check_model(stack, subject)  # before anything is published
     parent = flow.parent_of(chosen, store, name, say)
-    subject = flow.subject_of(chosen, parent, seed)
+    subject = dataclasses.replace(subject, parent=parent)
     if stack is not None:
         subject = stacks.apply(stack, subject, epochs=epochs, console=say)
     else:
