@@ -69,7 +69,7 @@ CASES = {
         Case(
             "transformer_classifier",
             "transformer_classifier",
-            "shrink:0.25,width=0.5+distill@5+dynamic_range",
+            "shrink:0.25,width=0.75+distill@6+int4_embeddings",
             Targets(gzip=0.06, batch_1=5, batch_32=3, drop=0.005),
         ),
         Case(
