@@ -60,7 +60,7 @@ CASES = {
         Case(
             "cnn",
             "cnn",
-            "shrink:0.5,conv_1=0.25+distill@6+int8",
+            "shrink:0.5,conv_1=0.25,conv_2=0.375+distill@10+dynamic_range",
             Targets(gzip=0.04, batch_1=10, batch_32=6, drop=0.003),
         ),
         Case("simple_rnn", "simple_rnn", "dynamic_range", RECURRENT),
