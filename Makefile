@@ -87,11 +87,11 @@ docs: $(VENV)/installed-test ## docs/models.md from the registry, exports measur
 	$(VENV)/bin/python -m benchmarks.readme
 
 clean: ## remove the virtual environment and caches, keep runs and store
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis *.egg-info build serving/server/rest/*.so
 
 # Made anew when the metadata or the versions change: a virtual environment has no other way to
 # be what these files say. The stamp comes last, so an interrupted install is begun again.
-$(VENV)/installed: setup.cfg constraints.txt pyproject.toml
+$(VENV)/installed: setup.cfg setup.py constraints.txt pyproject.toml serving/server/rest/_numbers.c
 	@$(PYTHON) -c 'import sys; ok = (3, 10) <= sys.version_info[:2] <= (3, 13); sys.exit(0 if ok else f"Python 3.10 to 3.13 is needed, and $(PYTHON) is {sys.version.split()[0]}: make PYTHON=python3.12 …")'
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,8 @@ from serving.server.servable import Servable
 LIMIT_SECONDS = 1.0
 # Asked before the first round: a server finds out by then what it may answer without a thread.
 FIRST_ANSWERS = 50
+# Between two loads: connections of the last one that are still open would count as load.
+PAUSE_SECONDS = 0.3
 
 
 @dataclass
@@ -68,6 +71,7 @@ def measure(
         for case in cases:
             for target in targets:
                 question, size = asked[case.model, case.batch], sizes[target, case]
+                time.sleep(PAUSE_SECONDS)
                 result = chosen[case.protocol][1](target, case, question, size, seconds)
                 found.loads.setdefault((target, case), []).append(result)
                 _progress(f"{round_ + 1}/{rounds}  {target.name}, {case}: {result.rate:,.0f}/s")

@@ -2,8 +2,7 @@
 
 Handing work to a thread and back costs more than a small model's whole answer, and a large one
 would stop every other connection. So each kind of request, of each order of size, is timed: what
-has lately taken less than `INLINE_SECONDS` runs on the loop, everything else (and everything new)
-on the pool.
+has lately been short runs on the loop, everything else (and everything new) on the pool.
 """
 
 from __future__ import annotations
@@ -17,14 +16,23 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 INLINE_SECONDS = 0.001
+# Where this process has one core, a thread computes nothing sooner: it takes turns with the loop,
+# and Python's own turns are as long.
+ONE_CORE_INLINE_SECONDS = 0.005
 MAX_KINDS = 10_000
 NEVER_INLINE = "never inline"  # the kind of what may wait for long: a thread of its own each time
 
 
 class Execution:
-    """Runs the synchronous part of requests. Used from one event loop."""
+    """Runs the synchronous part of requests. Used from one event loop.
 
-    def __init__(self, threads: int):
+    Args:
+        threads: of the pool.
+        inline_seconds: what takes less runs on the loop.
+    """
+
+    def __init__(self, threads: int, inline_seconds: float = INLINE_SECONDS):
+        self._inline_seconds = inline_seconds
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="request")
         self._seconds: dict[Hashable, float] = {}  # moving average of each kind, successes only
 
@@ -55,7 +63,8 @@ class Execution:
 
     def is_quick(self, kind: Hashable, size: int) -> bool:
         """Whether such a request has lately been short enough to run on the loop."""
-        return self._seconds.get((kind, size.bit_length()), INLINE_SECONDS) < INLINE_SECONDS
+        limit = self._inline_seconds
+        return self._seconds.get((kind, size.bit_length()), limit) < limit
 
     def now(self, kind: Hashable, size: int, work: Callable[..., Result], *args: Any) -> Result:
         """`work(*args)` on this thread."""

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from serving.config.batching import Batching
@@ -17,8 +18,8 @@ from serving.config.models import ModelConfig
 from serving.errors import StartError
 from serving.server.batching import Batcher
 from serving.server.core import Core, Options
-from serving.server.execution import Execution
-from serving.server.flags import Flags, processes, share_of
+from serving.server.execution import INLINE_SECONDS, ONE_CORE_INLINE_SECONDS, Execution
+from serving.server.flags import Flags, cores, processes, share_of
 from serving.server.grpc.listen import from_flags as grpc_listening
 from serving.server.listen import claim, claim_path
 from serving.server.loading import (
@@ -80,6 +81,8 @@ def serve(plan: Plan) -> None:
     # A missing store or a broken file is found before TensorFlow is imported.
     if not plan.list_models():
         log.warning("There is no model to serve yet; waiting for one")
+    if "REST" in sockets and find_spec("serving.server.rest._numbers") is None:
+        log.warning("Installed without a C compiler: REST reads numbers several times as slowly")
     count = processes(plan.flags)
     if count > 1:
         lister = Lister(plan.list_models, plan.list_seconds)
@@ -156,7 +159,8 @@ class _Server:
             plan.list_seconds,
             unavailable_labels=flags.allow_version_labels_for_unavailable_models,
         )
-        self._execution = Execution(max(1, flags.rest_api_num_threads))
+        inline = INLINE_SECONDS if cores() > processes(flags) else ONE_CORE_INLINE_SECONDS
+        self._execution = Execution(max(1, flags.rest_api_num_threads), inline)
         self._core = Core(
             self._manager,
             self._execution,

@@ -37,6 +37,29 @@ def test_short_work_moves_to_the_loop_and_back(monkeypatch: pytest.MonkeyPatch) 
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize(("limit", "on_the_loop"), [(0.001, False), (0.005, True)])
+def test_what_is_short_can_be_told(
+    limit: float, on_the_loop: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = 0.0
+    monkeypatch.setattr(execution.time, "perf_counter", lambda: clock)
+
+    async def scenario() -> None:
+        runner = execution.Execution(1, limit)
+
+        def work() -> int:
+            nonlocal clock
+            clock += 0.003
+            return threading.get_ident()
+
+        await runner.run("kind", 10, work)
+        here = await runner.run("kind", 10, work) == threading.get_ident()
+        assert here == on_the_loop
+        runner.stop()
+
+    asyncio.run(scenario())
+
+
 def test_long_work_times_out_and_leaves_the_loop_free() -> None:
     async def scenario() -> None:
         runner = execution.Execution(threads=1)
