@@ -69,11 +69,9 @@ class Catalog:
                 raise invalid(f"Unrecognized servable version label: {label}")
             version = number
         if version is None:
-            number = max(
-                (n for n, v in versions.items() if v.state is State.AVAILABLE), default=None
-            )
-            if number is not None:
-                return versions[number]
+            available = [n for n, v in versions.items() if v.state is State.AVAILABLE]
+            if available:
+                return versions[max(available)]
             raise ServingError(Code.NOT_FOUND, f"Servable not found for request: Latest({model})")
         found = versions.get(version)
         if found is not None and found.state is State.AVAILABLE:

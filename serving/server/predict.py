@@ -41,6 +41,8 @@ def prepare(
         ServingError: feeds or filter that do not fit the signature.
     """
     complete = check_feeds(signature, feeds)
+    if not output_filter:
+        return Run(servable, signature, complete)
     seen: set[str] = set()
     for name in output_filter:
         if name not in signature.outputs:
@@ -53,7 +55,7 @@ def prepare(
         seen.add(name)
     # in the signature's order, however they were asked for: that is one callable for all orders
     wanted = tuple(name for name in signature.outputs if name in seen)
-    return Run(servable, signature, complete, wanted or None)
+    return Run(servable, signature, complete, wanted)
 
 
 def tensor_feeds(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:

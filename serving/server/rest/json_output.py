@@ -127,13 +127,13 @@ def _spread(plain: bytes, rank: int, indent: bytes) -> bytes:
 def _compact(array: np.ndarray) -> bytes | None:
     """orjson's text for an array of finite numbers or booleans, None for all others."""
     kind = array.dtype.kind
-    if kind == "f" and (array.dtype.itemsize < 4 or not np.isfinite(array).all()):
-        return None
-    if kind not in "fiub":
+    if kind not in "fiub" or (kind == "f" and array.dtype.itemsize < 4):
         return None
     if array.ndim == 0:
-        return orjson.dumps(array.reshape(1), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
-    return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+        text = orjson.dumps(array.reshape(1), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+    else:
+        text = orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)
+    return None if b"null" in text else text  # which stands for what is not finite
 
 
 def _elements(name: str, value: Any, indent: bytes) -> bytes:
