@@ -46,7 +46,7 @@ static inline bool is_digit(char c) { return (unsigned char)(c - '0') < 10; }
 
 static inline const char *skip_space(const char *p)
 {
-    if ((unsigned char)*p > ' ') /* as good as always */
+    if ((unsigned char)*p > ' ') /* mostly */
         return p;
     while (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t')
         p++;
@@ -99,7 +99,10 @@ static inline const char *read_digits(const char *p, const char *end, uint64_t *
  */
 static inline bool scaled(uint64_t digits, int power, double *value)
 {
-    if (digits == 0) { *value = 0; return true; }
+    if (digits == 0) {
+        *value = 0;
+        return true;
+    }
     if (digits <= EXACT && power >= -MOST_POWER && power <= MOST_POWER) {
         double exact = (double)digits;
         *value = power < 0 ? exact / POWERS[-power] : exact * POWERS[power];
