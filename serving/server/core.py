@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from serving.server.execution import Execution, until
 from serving.server.manager import Manager
-from serving.server.metrics import Metrics
+from serving.server.metrics import MAX_CELLS, Metrics
+from serving.server.recording import Recording
 from serving.server.status import Code, from_exception
 from serving.server.steps import Outputs, Run, Steps
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from serving.config.models import ModelConfig
     from serving.server.batching import Batcher
 
-MICRO = 1e6
 GRACE_SECONDS = 1.0
 
 
@@ -97,6 +97,7 @@ class Core:
     ):
         self.manager, self.execution, self.options = manager, execution, options
         self.metrics = metrics or Metrics()
+        self._recordings: dict[tuple, Recording] = {}
         self._batcher = batcher
         self._background: set[asyncio.Task] = set()
         self.reload = reload
@@ -199,21 +200,19 @@ class Core:
             self._batcher.stop()
 
     def _record(self, call: Call, code: Code, seconds: float) -> None:
-        metrics, micros = self.metrics, seconds * MICRO
-        metrics.request_count.increment(call.model, code.name)
         if code is not Code.OK:
+            self.metrics.request_count.increment(call.model, code.name)
             return
-        metrics.request_latency.record(micros, call.model, call.api, call.entrypoint)
-        metrics.version_latency.record(
-            micros, call.model, str(call.version), call.signature, call.api, call.entrypoint
-        )
-        run = call.run_seconds * MICRO
-        api = call.api[0].upper() + call.api[1:]  # here, REST's methods are spelled as gRPC's
-        metrics.runtime_latency.record(run, call.model, api, "TF1")
-        metrics.graph_run_time.record(run)
+        kind = (call.model, call.version, call.signature, call.api, call.entrypoint)
+        recording = self._recordings.get(kind)
+        if recording is None:
+            if len(self._recordings) >= MAX_CELLS:
+                self._recordings.clear()
+            recording = self._recordings[kind] = Recording(self.metrics, *kind)
+        recording.add(seconds, call.run_seconds)
         if call.examples:
-            metrics.example_counts.record(call.examples, call.model)
-            metrics.example_total.increment(call.model, by=call.examples)
+            self.metrics.example_counts.record(call.examples, call.model)
+            self.metrics.example_total.increment(call.model, by=call.examples)
 
     def _versions(self) -> dict[tuple[str, ...], int]:
         return {

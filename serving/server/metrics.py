@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 Labels = tuple[str, ...]
@@ -25,9 +26,15 @@ class Metric(ABC):
 
     kind = ""
 
-    def __init__(self, name: str, labels: Sequence[str], text: str):
+    def __init__(
+        self,
+        name: str,
+        labels: Sequence[str],
+        text: str,
+        lock: threading.Lock | None = None,
+    ):
         self.name, self.labels, self.text = name, tuple(labels), text
-        self._lock = threading.Lock()
+        self._lock = lock or threading.Lock()
         self._cells: State = {}
 
     @abstractmethod
@@ -75,8 +82,8 @@ class Gauge(Counter):
 
     kind = "gauge"
 
-    def __init__(self, name: str, labels: Sequence[str], text: str):
-        super().__init__(name, labels, text)
+    def __init__(self, *args: Any):
+        super().__init__(*args)
         self.ask: Callable[[], Mapping[Labels, int]] = dict
 
     def state(self) -> State:
@@ -86,37 +93,71 @@ class Gauge(Counter):
         return found
 
 
+@dataclass(slots=True)
+class Cell:
+    """Values under the same labels, by bucket, and their sum."""
+
+    counts: list[int]
+    total: float = 0.0
+
+    def add(self, bucket: int, value: float) -> None:
+        """One more value. Who calls this holds the histogram's lock."""
+        self.counts[bucket] += 1
+        self.total += value
+
+
 class Histogram(Metric):
     """How often a value fell into each bucket; `limits` are upper ends, infinity goes without."""
 
     kind = "histogram"
 
-    def __init__(self, name: str, labels: Sequence[str], text: str, limits: Sequence[float]):
-        super().__init__(name, labels, text)
+    def __init__(
+        self,
+        name: str,
+        labels: Sequence[str],
+        text: str,
+        limits: Sequence[float],
+        lock: threading.Lock | None = None,
+    ):
+        super().__init__(name, labels, text, lock)
         self.limits = tuple(limits)
         self._names = [f"{limit:g}" for limit in self.limits] + ["+Inf"]
 
     def record(self, value: float, *labels: str) -> None:
-        # TensorFlow's buckets hold what is less than their limit, Prometheus's what is not more:
-        # the page is Prometheus's.
-        index = bisect_left(self.limits, value)
+        bucket = self.bucket(value)
         with self._lock:
-            key = self._key(labels)
-            counts, total = self._cells.get(key) or ([0] * (len(self.limits) + 1), 0.0)
-            counts[index] += 1
-            self._cells[key] = (counts, total + value)
+            self._cell(labels).add(bucket, value)
+
+    def bucket(self, value: float) -> int:
+        """Which bucket a value belongs to.
+
+        TensorFlow's buckets hold what is less than their limit, Prometheus's what is not more: the
+        page is Prometheus's.
+        """
+        return bisect_left(self.limits, value)
+
+    def cell(self, *labels: str) -> Cell:
+        """What is counted under these labels."""
+        with self._lock:
+            return self._cell(labels)
+
+    def _cell(self, labels: Labels) -> Cell:
+        found = self._cells.get(labels)
+        if found is None:
+            made = Cell([0] * (len(self.limits) + 1))
+            found = self._cells.setdefault(self._key(labels), made)
+        return found
 
     def state(self) -> State:
         with self._lock:
-            return {key: (list(counts), total) for key, (counts, total) in self._cells.items()}
+            return {key: (list(cell.counts), cell.total) for key, cell in self._cells.items()}
 
     def add_state(self, state: Mapping[Labels, Any]) -> None:
         with self._lock:
             for labels, (more, value) in state.items():
-                key = self._key(tuple(labels))
-                counts, total = self._cells.get(key) or ([0] * len(more), 0.0)
-                counts = [a + b for a, b in zip(counts, more, strict=True)]
-                self._cells[key] = (counts, total + value)
+                cell = self._cell(tuple(labels))
+                cell.counts = [a + b for a, b in zip(cell.counts, more, strict=True)]
+                cell.total += value
 
     def lines(self) -> list[str]:
         found = []
@@ -152,9 +193,13 @@ MICROSECONDS = exponential(10, 1.8, 33)  # to about 20 minutes
 
 
 class Metrics:
-    """All metrics of a server process."""
+    """All metrics of a server process.
+
+    `lock` guards every cell of theirs.
+    """
 
     def __init__(self) -> None:
+        self.lock = threading.Lock()
         self.all: list[Metric] = []
         serving, saved = ":tensorflow:serving:", ":tensorflow:cc:saved_model:"
         self.request_count = self._counter(
@@ -244,17 +289,17 @@ class Metrics:
         )
 
     def _counter(self, *args: Any) -> Counter:
-        self.all.append(Counter(*args))
+        self.all.append(Counter(*args, self.lock))
         return self.all[-1]
 
     def _gauge(self, *args: Any) -> Gauge:
-        self.all.append(Gauge(*args))
+        self.all.append(Gauge(*args, self.lock))
         return self.all[-1]
 
     def _histogram(
         self, name: str, labels: Sequence[str], text: str, limits: Sequence[float] = MICROSECONDS
     ) -> Histogram:
-        self.all.append(Histogram(name, labels, text, limits))
+        self.all.append(Histogram(name, labels, text, limits, self.lock))
         return self.all[-1]
 
     def state(self) -> dict[str, State]:

@@ -44,7 +44,7 @@ class Limits:
     held_bytes: int = 1024 * 1024 * 1024  # of all requests together
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Work:
     """What a handler has to do for a request."""
 

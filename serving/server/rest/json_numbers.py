@@ -68,11 +68,11 @@ class Numbers:
         dtype = None if spec.dtype is None else spec.dtype.numpy
         if dtype is None or dtype.itemsize < 4:
             return None
-        values = np.frombuffer(self.values)
+        values = np.ndarray(self.shape, np.float64, self.values)
         if dtype.kind == "f":
             if dtype.itemsize == 4 and self.largest > _LARGEST_FLOAT:
                 return None
-            return values.astype(dtype).reshape(self.shape)
+            return values.astype(dtype)
         if dtype.kind not in "iu" or not self.whole:
             return None
         array = values.astype(np.int64)
@@ -81,7 +81,7 @@ class Numbers:
             if array.min() < limits.min or array.max() > limits.max:
                 return None
             array = array.astype(dtype)
-        return array.reshape(self.shape)
+        return array
 
 
 def read(body: bytes) -> Numbers | None:
