@@ -24,6 +24,7 @@ from serving.server.status import Code, ServingError, invalid
 from serving.server.steps import Outputs, Run
 
 MICRO = 1e6
+MOST_PADDED_DIMENSIONS = 6  # of TensorFlow's Pad
 
 
 @dataclass
@@ -47,14 +48,14 @@ class Batcher:
     """Merges runs. Used from one event loop; the batches run on threads of its own.
 
     Args:
-        parameters: how many threads there are, and what they are called in the metrics; the rest
-            comes with each servable.
+        parameters: how many threads there are, and what they are called; the rest comes with each
+            servable.
         metrics: are told of queue times and batch sizes.
     """
 
     def __init__(self, parameters: Batching, metrics: Metrics):
-        self._metrics, self._pool_name = metrics, parameters.pool_name
-        self._pool = ThreadPoolExecutor(parameters.threads, thread_name_prefix="batch")
+        self._metrics = metrics
+        self._pool = ThreadPoolExecutor(parameters.threads, parameters.pool_name)
         self._idle = parameters.threads
         self._queues: dict[Hashable, deque[_Batch]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -74,15 +75,36 @@ class Batcher:
             )
         if rows == 0:
             return await asyncio.get_running_loop().run_in_executor(self._pool, run.now)
-        limit = parameters.max_execution_size
-        if rows <= limit:
+        if rows <= parameters.max_execution_size and not parameters.splits:
             return await self._enqueue(run, rows, parameters)
-        pieces = [
-            self._enqueue(_slice(run, start, limit), min(limit, rows - start), parameters)
-            for start in range(0, rows, limit)
-        ]
-        parts = await asyncio.gather(*pieces)
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        start, parts = 0, []
+        for size in self._pieces(run, rows, parameters):
+            parts.append(self._enqueue(_slice(run, start, size), size, parameters))
+            start += size
+        found = await asyncio.gather(*parts)
+        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+    def _pieces(self, run: Run, rows: int, parameters: Batching) -> list[int]:
+        """How a request is split: its first rows fill up the batch that is open.
+
+        Raises:
+            ServingError: UNAVAILABLE, before a part of it is in the queue.
+        """
+        queue = self._queues.get(_key(run, parameters), ())
+        batches, last = max(1, len(queue)), queue[-1].rows if queue else 0
+        limit, most = parameters.max_execution_size, parameters.max_enqueued_batches
+        capacity = (most - batches) * limit + limit - last
+        if rows > capacity:
+            raise ServingError(
+                Code.UNAVAILABLE,
+                "The batch scheduling queue to which this task was submitted is full; task size is "
+                f"{rows} but scheduling capacity is only {capacity} (num_enqueued_batches="
+                f"{batches}, max_enqueued_batches={most}, open_batch_size={last}, "
+                f"max_execution_batch_size={limit})",
+            )
+        first = min(rows, limit - last)
+        later = [min(limit, rows - start) for start in range(first, rows, limit)]
+        return [first, *later] if first else later
 
     def _enqueue(self, run: Run, rows: int, parameters: Batching) -> asyncio.Future[Outputs]:
         key = _key(run, parameters)
@@ -141,7 +163,7 @@ class Batcher:
         now = perf_counter()
         for task in batch.tasks:
             micros = (now - task.enqueued) * MICRO
-            self._metrics.queuing_latency.record(micros, self._pool_name)
+            self._metrics.queuing_latency.record(micros, "")  # TensorFlow Serving names no pool
             self._metrics.queue_time.record(micros, *_labels(task.run))
         self._metrics.batch_runs.increment()
         self._metrics.batch_size.record(batch.rows, *_labels(batch.tasks[0].run))
@@ -190,11 +212,14 @@ class Batcher:
         outputs = first.servable.run(first.signature, feeds, first.outputs)
         for array in outputs.values():
             if array.ndim == 0:
-                raise invalid("Batched output tensor has 0 dimensions")
+                raise ServingError(
+                    Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions"
+                )
             if len(array) != rows + padding:
-                raise invalid(
+                raise ServingError(
+                    Code.FAILED_PRECONDITION,
                     "Batched output tensor's 0th dimension does not equal the sum of the 0th "
-                    "dimension sizes of the input tensors"
+                    "dimension sizes of the input tensors",
                 )
         return _split(outputs, [task.rows for task in tasks])
 
@@ -214,10 +239,10 @@ def _parameters(batch: _Batch) -> Batching:
 def _rows(run: Run) -> int:
     """The common size of the inputs' first dimension."""
     arrays = list(run.feeds.values())
-    if any(array.ndim == 0 for array in arrays):
-        raise invalid("Batching Run() input tensors must have at least one dimension")
     if not arrays:
         raise invalid("Batching Run() must have at least one input tensor")
+    if any(array.ndim == 0 for array in arrays):
+        raise invalid("Batching Run() input tensors must have at least one dimension")
     if any(len(array) != len(arrays[0]) for array in arrays):
         raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
     return len(arrays[0])
@@ -248,6 +273,8 @@ def _merged(arrays: Sequence[np.ndarray], padding: int, parameters: Batching) ->
 
 def _equally_long(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Fill up every dimension but the first with each array's own first value."""
+    if arrays[0].ndim > MOST_PADDED_DIMENSIONS:
+        raise invalid("Only tensors with rank from 1 to 6 can be padded.")
     largest = np.max([array.shape for array in arrays], axis=0)
     found = []
     for array in arrays:

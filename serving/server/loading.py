@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import time
 from pathlib import Path
@@ -17,8 +18,10 @@ from serving.server.flags import Flags
 from serving.server.manager import Loader
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
-from serving.server.status import Code, from_exception, invalid
+from serving.server.status import Code, ServingError, from_exception, invalid
 from zoo import quiet
+
+log = logging.getLogger(__name__)
 
 
 def import_tensorflow() -> None:
@@ -89,12 +92,20 @@ def make_loader(
 
 
 def _batching_of(path: Path, flags: Flags, common: Batching | None) -> Batching | None:
-    if common is None or not flags.enable_per_model_batching_parameters:
-        return common
-    try:
-        return of_version(path)  # without a file of its own, a version is not batched
-    except ConfigError as error:
-        raise invalid(str(error)) from error
+    found = common
+    if common is not None and flags.enable_per_model_batching_parameters:
+        try:
+            found = of_version(path)  # without a file of its own, a version is not batched
+        except text.BrokenText as error:
+            log.error("%s", error.native)
+            raise invalid(error.invalid) from error
+        except text.UnreadableFile as error:
+            raise ServingError(Code[error.code], error.native) from error
+        except ConfigError as error:
+            raise invalid(str(error)) from error
+    if found is not None and found.fault:
+        raise invalid(found.fault)
+    return found
 
 
 def _warm_up(loaded: Servable, path: Path, flags: Flags, metrics: Metrics) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.config import ModelConfig, VersionPolicy
+from serving.config import ModelConfig, VersionPolicy, read_models
 from serving.config.text import MissingFile
 from serving.server.manager import Manager
 from serving.server.source import Source
@@ -81,10 +81,58 @@ def test_reload_says_what_did_not_load(tmp_path: Path, manager: Manager) -> None
         source.reload([model(tmp_path, "a", 1), broken])
     assert caught.value.code is Code.UNKNOWN
     assert caught.value.message == (
-        "1 servable(s) did not become available: "
+        "1 model(s) did not become available: "
         "{{{name: b version: 3} due to error: INVALID_ARGUMENT: broken}, }"
     )
     assert states(manager, "a") == {1: "AVAILABLE"}
+    source.stop()
+
+
+def test_a_reload_waits_for_new_models_only(tmp_path: Path, manager: Manager) -> None:
+    """One that is known and cannot be loaded keeps nobody waiting, as in TensorFlow Serving."""
+    known = ModelConfig("missing", str(tmp_path / "missing"))
+    broken = model(tmp_path, "broken", 1)
+    (tmp_path / "broken" / "1" / "broken").touch()
+    source = source_of(manager, [known, broken])
+    source.reload([known, broken, model(tmp_path, "a", 1)])
+    assert states(manager, "a") == {1: "AVAILABLE"}
+    source.stop()
+
+
+def test_every_model_that_fails_is_named_once(tmp_path: Path, manager: Manager) -> None:
+    listed = [model(tmp_path, name, 1, 2, policy=VersionPolicy("all")) for name in ("b", "a")]
+    for each in listed:
+        for version in (1, 2):
+            (Path(each.base_path) / str(version) / "broken").touch()
+    source = source_of(manager, listed)
+    eventually(lambda: len(manager.failures()) == 4)
+    assert manager.unavailable() == (
+        "2 servable(s) did not become available: "
+        "{{{name: a version: 2} due to error: INVALID_ARGUMENT: broken}, "
+        "{{name: b version: 2} due to error: INVALID_ARGUMENT: broken}, }"
+    )
+    source.stop()
+
+
+def test_a_list_that_is_refused_is_logged_as_such(
+    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tmp_path / "models.config"
+    config.write_text("model_config_list {}")
+    source = Source(manager, lambda: read_models(config), 0)
+    source.start()
+    entry = "config { name: 'a' base_path: '/a' model_platform: 'tensorflow' } "
+    for text, said in {
+        f"model_config_list {{ {2 * entry} }}": (
+            "PollFilesystemAndReloadConfig failed to ReloadConfig: "
+            "Illegal to list model a multiple times in config list"
+        ),
+        "": f"Failed to read ModelServerConfig file: {config}; Invalid argument",
+        "garbage": (f"Failed to read ModelServerConfig file: Invalid protobuf file: '{config}'"),
+    }.items():
+        config.write_text(text)
+        source.relist()
+        assert said in [record.message for record in caplog.records]
     source.stop()
 
 
@@ -195,7 +243,11 @@ def test_versions_that_are_asked_for_and_not_there(
     policy = VersionPolicy("specific", versions=(1, 7))
     source = source_of(manager, [model(tmp_path, "a", 1, 2, policy=policy)])
     eventually(lambda: states(manager, "a") == {1: "AVAILABLE"})
-    assert "Version(s) 7 of servable a" in caplog.text
+    assert (
+        "Version 7 of servable a, which was requested to be served as a 'specific' version in the "
+        "servable's version policy, was not found in the file system"
+    ) in caplog.text
+    assert "No versions of servable" not in caplog.text
     source.stop()
 
 
