@@ -87,7 +87,7 @@ def tolerant_batching(message: Any) -> Batching:
 
 
 def _fault(message: Any, largest: int, splits: bool, enqueued: int) -> str:
-    """What TensorFlow Serving says when it loads a version with these parameters; mostly nothing."""
+    """What TensorFlow Serving says when a version is loaded with these; mostly nothing."""
     execution, allowed = largest, message.allowed_batch_sizes
     if splits and message.HasField("max_execution_batch_size"):
         execution = message.max_execution_batch_size.value

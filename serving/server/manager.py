@@ -162,6 +162,8 @@ class Manager(Catalog):
             closing = [version for version in retired if version.users == 0]
         for version in due:
             self._submit(self._loading, self._load, version)
+        for version in retired:
+            log.info("Quiescing servable version %s", version)
         for version in closing:
             self._submit(self._unloading, self._close, version)
 
@@ -219,6 +221,8 @@ class Manager(Catalog):
             version.state = State.LOADING
             version.attempts += 1
         version.fingerprint = fingerprint(version.path)
+        log.info("Successfully reserved resources to load servable %s", version)
+        log.info("Approving load for servable version %s", version)
         log.info("Loading servable version %s", version)
         try:
             servable = self._load_whole(version)
@@ -257,6 +261,7 @@ class Manager(Catalog):
         with self._lock:
             servable, version.servable = version.servable, None
         if servable is not None:
+            log.info("Done quiescing servable version %s", version)
             log.info("Unloading servable version %s", version)
             servable.close()
         with self._lock:

@@ -107,8 +107,7 @@ class Source:
             )
             log.info("Adding/updating models.")
             for model in models:
-                if model not in self._models:
-                    log.info(" (Re-)adding model: %s", model.name)
+                log.info(" (Re-)adding model: %s", model.name)
             self._models = list(models)
             self._generation += 1
             if self._poll_seconds >= 0:

@@ -407,7 +407,7 @@ def test_a_worker_that_cannot_start_ends_the_server(tmp_path: Path) -> None:
     (tmp_path / "m" / "1").mkdir(parents=True)
     (tmp_path / "m" / "1" / "saved_model.pb").write_bytes(b"\x00")
     ended = subprocess.run(
-        [sys.executable, "-m", "serving.server", "--num_processes=2", "--port=0",
+        [sys.executable, "-m", "serving.server", "--num_processes=2", f"--port={free_ports(1)[0]}",
          f"--rest_api_port={free_ports(1)[0]}", "--model_name=m",
          f"--model_base_path={tmp_path / 'm'}", "--max_num_load_retries=0"],
         capture_output=True, text=True, timeout=START_SECONDS, check=False,
@@ -424,7 +424,7 @@ def test_a_worker_that_cannot_start_ends_the_server(tmp_path: Path) -> None:
 
 def test_less_than_no_process_is_one_line() -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "serving.server", "--num_processes=-1", "--port=0",
+        [sys.executable, "-m", "serving.server", "--num_processes=-1", f"--port={free_ports(1)[0]}",
          f"--rest_api_port={free_ports(1)[0]}", "--model_base_path=/tmp/none"],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
