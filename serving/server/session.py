@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from serving.server.servable import MAX_SHARED, Servable, Signature
-from serving.server.status import Code, ServingError
+from serving.server.status import Code, ServingError, invalid
 
 Fetch = Callable[..., list[np.ndarray]]
 
@@ -43,7 +43,11 @@ class SessionServable(Servable):
         if made is None:  # clients choose what to ask for, and there are enough callables
             everything = self.run(signature, feeds)
             return {name: everything[name] for name in names}
-        arrays = made(*[feeds[name] for name in signature.inputs])
+        try:
+            arrays = made(*[feeds[name] for name in signature.inputs])
+        except UnicodeDecodeError as error:
+            # TensorFlow's error quotes the input, which is not UTF-8, and its code is lost with it
+            raise invalid(error.object.decode("utf-8", "surrogateescape")) from None
         return {name: _as_array(array) for name, array in zip(names, arrays, strict=True)}
 
     def compile(self, signature: Signature, outputs: Sequence[str] | None = None) -> None:
