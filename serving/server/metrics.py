@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 Labels = tuple[str, ...]
 State = dict[Labels, Any]
 
+NATIVE = ":tensorflow:"  # begins the names that TensorFlow Serving has as well
 MAX_CELLS = 10_000  # a client chooses the names it asks for: they must not fill the memory
 _OTHER = "(other)"
 
@@ -27,6 +28,7 @@ class Metric(ABC):
 
     def __init__(self, name: str, labels: Sequence[str], text: str):
         self.name, self.labels, self.text = name, tuple(labels), text
+        self.native = name.startswith(NATIVE)
         self._lock = threading.Lock()
         self._cells: State = {}
 
@@ -87,19 +89,22 @@ class Gauge(Counter):
 
 
 class Histogram(Metric):
-    """How often a value fell into each bucket; `limits` are upper ends, infinity goes without."""
+    """How often a value fell into each bucket; `limits` are upper ends, infinity goes without.
+
+    TensorFlow's buckets hold what is less than their limit, Prometheus's what is not more. The
+    metrics that TensorFlow Serving has as well count as it does.
+    """
 
     kind = "histogram"
 
     def __init__(self, name: str, labels: Sequence[str], text: str, limits: Sequence[float]):
         super().__init__(name, labels, text)
+        self._bucket = bisect_right if self.native else bisect_left
         self.limits = tuple(limits)
         self._names = [f"{limit:g}" for limit in self.limits] + ["+Inf"]
 
     def record(self, value: float, *labels: str) -> None:
-        # TensorFlow's buckets hold what is less than their limit, Prometheus's what is not more:
-        # the page is Prometheus's.
-        index = bisect_left(self.limits, value)
+        index = self._bucket(self.limits, value)
         with self._lock:
             key = self._key(labels)
             counts, total = self._cells.get(key) or ([0] * (len(self.limits) + 1), 0.0)
@@ -267,11 +272,14 @@ class Metrics:
             metric.add_state(states.get(metric.name, {}))
 
     def page(self) -> bytes:
-        """The page, in Prometheus's text format. Metrics without a sample are left out."""
+        """The page, in Prometheus's text format.
+
+        As from TensorFlow Serving, its metrics are named before they have a sample. Ours are not.
+        """
         lines: list[str] = []
         for metric in sorted(self.all, key=lambda metric: metric.name):
             samples = metric.lines()
-            if samples:
+            if samples or metric.native:
                 lines += [f"# HELP {metric.name} {metric.text}"]
                 lines += [f"# TYPE {metric.name} {metric.kind}", *samples]
         return ("\n".join(lines) + "\n").encode("utf-8", "replace")

@@ -122,6 +122,22 @@ def load(
             meta_graph = tf.compat.v1.saved_model.loader.load(session, list(tags), str(path))
         graph.finalize()
         return SessionServable(session, meta_graph)
-    except BaseException:
+    except BaseException as error:
         session.close()
-        raise
+        raise _native(error, path, tags) from error
+
+
+def _native(error: BaseException, path: Path, tags: Sequence[str]) -> BaseException:
+    """What TensorFlow Serving says where TensorFlow's Python loader has words of its own."""
+    if type(error) is OSError and "annot parse file" in str(error):
+        binary = path / "saved_model.pb"
+        file, form = (binary, "binary") if binary.is_file() else (f"{binary}txt", "text")
+        return ServingError(Code.DATA_LOSS, f"Can't parse {file} as {form} proto")
+    if type(error) is RuntimeError and "could not be found in SavedModel" in str(error):
+        return ServingError(
+            Code.NOT_FOUND,
+            f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. To "
+            "inspect available tag-sets in the SavedModel, please use the SavedModel CLI: "
+            "`saved_model_cli`",
+        )
+    return error

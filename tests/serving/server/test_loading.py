@@ -81,6 +81,38 @@ def test_a_bad_record_fails_the_load(version: Path, arguments: dict, message: st
 
 
 @pytest.mark.parametrize(
+    ("file", "content", "code", "message"),
+    [
+        ("saved_model.pb", b"\0", Code.DATA_LOSS, "Can't parse {file} as binary proto"),
+        ("saved_model.pbtxt", b"garbage", Code.DATA_LOSS, "Can't parse {file} as text proto"),
+        (
+            "saved_model.pb",
+            b"",
+            Code.NOT_FOUND,
+            "Could not find meta graph def matching supplied tags: { serve }. To inspect available "
+            "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
+        ),
+        (
+            "readme",
+            b"",
+            Code.UNIMPLEMENTED,
+            "Session Bundle is deprecated and removed.",
+        ),
+    ],
+)
+def test_a_broken_model_in_the_words_of_tensorflow(
+    tmp_path: Path, file: str, content: bytes, code: Code, message: str
+) -> None:
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(ServingError) as caught:
+        make_loader(Flags())("m", 1, tmp_path)
+    assert (caught.value.code, caught.value.message) == (
+        code,
+        message.replace("{file}", str(tmp_path / file)),
+    )
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"this is no TFRecord file", "corrupted record at 0 (Is this even a TFRecord file?)"),

@@ -414,9 +414,10 @@ def test_a_worker_that_cannot_start_ends_the_server(tmp_path: Path) -> None:
     )  # fmt: skip
     lines = ended.stderr.splitlines()
     assert ended.returncode == 255
-    assert lines[-1].startswith(
+    assert lines[-1] == (
         "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: "
-        "{{{name: m version: 1} due to error: INTERNAL: OSError: "
+        "{{{name: m version: 1} due to error: DATA_LOSS: Can't parse "
+        f"{tmp_path}/m/1/saved_model.pb as binary proto}}, }}"
     )
     assert sum(line.startswith("Failed to start") for line in lines) == 1
     assert not any("Traceback" in line for line in lines)
