@@ -33,8 +33,7 @@ def to_array(proto: Any) -> np.ndarray:
     dtype = dtypes.BY_NUMBER.get(proto.dtype)
     if dtype is None or dtype.numpy is None:
         raise BadTensor(f"type {proto.dtype} is not supported")
-    shape = _shape(proto)
-    count = math.prod(shape)
+    shape, count = _shape(proto)
     content = proto.tensor_content if count else b""
     if content and dtype is not dtypes.STRING:
         if len(content) != count * dtype.numpy.itemsize:
@@ -58,7 +57,7 @@ def foreign_type(proto: Any) -> str | None:
     if name is None:
         return None
     try:
-        count = math.prod(_shape(proto))
+        count = _shape(proto)[1]
     except BadTensor:
         return None
     content = proto.tensor_content if count else b""
@@ -67,15 +66,17 @@ def foreign_type(proto: Any) -> str | None:
     return name
 
 
-def _shape(proto: Any) -> tuple[int, ...]:
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+def _shape(proto: Any) -> tuple[tuple[int, ...], int]:
+    """The shape, and how many elements there are."""
+    shape = tuple([dim.size for dim in proto.tensor_shape.dim])
     if len(shape) > MAX_RANK:
         raise BadTensor(f"{len(shape)} dimensions are more than {MAX_RANK}")
-    if any(size < 0 for size in shape):
+    if shape and min(shape) < 0:
         raise BadTensor(f"shape {shape} has a negative dimension")
-    if math.prod(size for size in shape if size) > MAX_EXPANDED_BYTES:  # numpy looks past a 0
+    count = math.prod(shape)
+    if (count or math.prod(filter(None, shape))) > MAX_EXPANDED_BYTES:  # numpy looks past a 0
         raise BadTensor(f"shape {shape} is too large")
-    return shape
+    return shape, count
 
 
 def _from_values(values: Any, dtype: dtypes.DType, count: int) -> np.ndarray:

@@ -200,13 +200,27 @@ def handle_reload_config(call: Call, data: bytes) -> bytes:
             Code.FAILED_PRECONDITION,
             "The models of this server follow its store: add and remove them there.",
         )
+    before = _counts(call, request)
     try:
         call.core.reload(parse_models(request.config, call.core.manager.model_names()))
     except ConfigError as error:
         raise invalid(str(error)) from error
     answer = model_management_pb2.ReloadConfigResponse()
     answer.status.SetInParent()
+    for name, count in _counts(call, request).items():
+        answer.metric.add(name=name, int64_value_increase=count - before[name])
     return answer.SerializeToString()
+
+
+def _counts(call: Call, request: Any) -> dict[str, int]:
+    """The metrics that a request names, each by the first of its values where that is a count."""
+    metrics = {metric.name: metric for metric in call.core.metrics.all}
+    found = {}
+    for name in request.metric_names:
+        metric = metrics.get(name.replace("/", ":"))
+        values = [value for _, value in sorted(metric.state().items())] if metric else []
+        found[name] = values[0] if values and isinstance(values[0], int) else 0
+    return found
 
 
 # === Parts of messages ===

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import numpy as np
@@ -12,9 +13,11 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     inference_pb2,
+    model_management_pb2,
     predict_pb2,
     regression_pb2,
 )
+from tensorflow_serving.config import model_server_config_pb2
 
 from serving.server import Running
 from serving.server.grpc import wire
@@ -172,3 +175,18 @@ def test_strings_as_content() -> None:
     assert tensor.tensor_content == b"\1\0\xc8\1a" + b"b" * 200
     assert not tensor.string_val
     assert [dim.size for dim in tensor.tensor_shape.dim] == [3]
+
+
+def test_a_reload_tells_how_counters_grew(server: Running, recorded_store: Path) -> None:
+    config = text_format.Parse(
+        (recorded_store / "models.config").read_text(), model_server_config_pb2.ModelServerConfig()
+    )
+    names = ["/tensorflow/serving/request_count", "/no/such", "/tensorflow/serving/runtime_latency"]
+    request = model_management_pb2.ReloadConfigRequest(config=config, metric_names=names)
+    with grpc.insecure_channel(f"localhost:{server.grpc_port}") as channel:
+        call = channel.unary_unary("/tensorflow.serving.ModelService/HandleReloadConfigRequest")
+        data = call(request.SerializeToString(), timeout=60)
+    answer = model_management_pb2.ReloadConfigResponse.FromString(data)
+    assert [(metric.name, metric.int64_value_increase) for metric in answer.metric] == [
+        (name, 0) for name in names
+    ]
