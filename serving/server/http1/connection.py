@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol):
         while data and not self._refused:
             try:
                 self._parser.feed_data(data)
-                data = b""
+                break
             except httptools.HttpParserUpgrade as upgrade:
                 # Answered as if nothing had been offered, and so is what follows.
                 self._refused = self._parser.get_method() == b"CONNECT"

@@ -19,6 +19,8 @@ _PHRASES = {status.value: status.phrase for status in HTTPStatus} | {
     504: "Gateway Time-out",
 }
 _LINES = {status: f"HTTP/1.1 {status} {phrase}\r\n".encode() for status, phrase in _PHRASES.items()}
+_END = b"Content-Length: %d\r\n\r\n"
+_LAST_END = b"Content-Length: %d\r\nConnection: close\r\n\r\n"
 
 
 @dataclass(slots=True)
@@ -71,8 +73,7 @@ class Response:
         for name, value in self.headers:
             pieces += (name, b": ", value, b"\r\n")
         pieces.append(_date())
-        pieces.append(b"Content-Length: %d\r\n" % len(self.body))
-        pieces.append(b"Connection: close\r\n\r\n" if self.close else b"\r\n")
+        pieces.append((_LAST_END if self.close else _END) % len(self.body))
         if with_body:
             pieces.append(self.body)
         return b"".join(pieces)

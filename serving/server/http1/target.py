@@ -23,9 +23,16 @@ _AUTHORITY = re.compile(
 _LINE = re.compile(rb"(?P<method>[^ ]*) (?P<target>.+) HTTP/[01]\.[0-9]+ *")
 
 
-@lru_cache(maxsize=1024)
+SHORT = 512  # bytes; what is longer is not worth remembering
+
+
 def read(target: bytes) -> str | None:
     """Path, query and fragment; None for what is no address."""
+    return _read(target) if len(target) <= SHORT else _read.__wrapped__(target)
+
+
+@lru_cache(maxsize=1024)
+def _read(target: bytes) -> str | None:
     scheme = _SCHEME.match(target)
     rest = target[scheme.end() :] if scheme else target
     with_host = rest.startswith(b"//")

@@ -123,17 +123,23 @@ class RestApp:
 
     def _find(self, request: Request) -> Response | Awaitable[Response] | _Work:
         """The answer where it needs no handler, else what has to be done for it."""
-        if request.method == "POST":
+        if request.method == "POST" and len(request.target) <= target.SHORT:
             route = routes.inference(request.target)
             if route is not None:
-                try:
-                    return _Work(route, self._body(request))
-                except ServingError as error:
-                    return _error(error)
+                return self._inference(request, route)
         return self._find_other(request)
 
+    def _inference(self, request: Request, route: routes.Route) -> Response | _Work:
+        body = request.body.whole()
+        if b"gzip" in request.header(b"content-encoding"):
+            try:
+                body = _inflate(body, self._limits.body_bytes)
+            except ServingError as error:
+                return _error(error)
+        return _Work(route, body)
+
     def _find_other(self, request: Request) -> Response | Awaitable[Response] | _Work:
-        """Anything but a request for an inference that has an address."""
+        """Anything but a request for an inference at an address of common length."""
         method = request.method
         if method not in target.METHODS:
             return error_page(501)
@@ -155,13 +161,7 @@ class RestApp:
             return _error(invalid(f"Malformed request: {method} {path}"))
         if not route.name:
             return _error(invalid("Missing model name in request."))
-        return _Work(route, b"")
-
-    def _body(self, request: Request) -> bytes:
-        body = request.body.whole()
-        if b"gzip" in request.header(b"content-encoding"):
-            body = _inflate(body, self._limits.body_bytes)
-        return body
+        return self._inference(request, route) if method == "POST" else _Work(route, b"")
 
     def _page(self, request: Request, path: str) -> Response | Awaitable[Response] | None:
         """What is no part of TensorFlow Serving's interface for models."""

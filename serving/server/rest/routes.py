@@ -34,7 +34,6 @@ class Route:
     label: str | None = None
 
 
-@lru_cache(maxsize=1024)
 def match(method: str, path: str) -> Route | None:
     """The route of a request, None where there is no such.
 
@@ -62,7 +61,10 @@ def match(method: str, path: str) -> Route | None:
 
 @lru_cache(maxsize=1024)
 def inference(address: bytes) -> Route | None:
-    """The route that a POST to this target stands for; None where something is wrong with it."""
+    """The route that a POST to this target stands for; None where something is wrong with it.
+
+    Remembered: not for targets that are longer than `target.SHORT`.
+    """
     path = target.read(address)
     try:
         return None if path is None else match("POST", path)

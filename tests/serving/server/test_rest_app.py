@@ -181,6 +181,15 @@ def test_messages_about_a_path(
     assert (found, json.loads(body)) == (status, {"error": message})
 
 
+def test_long_addresses(core: Core) -> None:
+    name = "m" * 100_000
+    status, _, body = _ask(RestApp(core), "GET", f"/v1/models/{name}")
+    assert (status, name in body.decode()) == (404, True)
+    asked = _ask(RestApp(core), "POST", f"/v1/models/{name}:predict", (b'{"instances": [1]}',))
+    assert (asked[0], name in asked[2].decode()) == (404, True)
+    assert _ask(RestApp(core), "GET", f"/v1/models/{name}{{")[0] == 400
+
+
 def test_errors_are_written_as_rapidjson_writes_them(core: Core) -> None:
     body = _ask(RestApp(core), "GET", "/v1/models/%1F%22%5C%0A%FF%C3%A9%7F")[2]
     assert body.endswith(b'model \\u001F\\"\\\\\\n\xff\xc3\xa9\x7f"\n}')
