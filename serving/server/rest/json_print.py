@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -87,11 +88,9 @@ def number(value: float) -> str:
         return "Infinity" if value > 0 else "-Infinity"
     text = repr(value)
     if 1e16 <= abs(value) < 1e21:  # Python turns to exponents earlier
-        return f"{value:.1f}"
-    if 1e-7 < abs(value) < 1e-4 and "e" in text:
-        digits = len(text.partition("e")[0].replace(".", "").lstrip("-"))
-        exponent = int(text.partition("e")[2])
-        return f"{value:.{digits - 1 - exponent}f}"
+        return f"{Decimal(text):f}.0"
+    if 1e-6 <= abs(value) < 1e-4:
+        return f"{Decimal(text):f}"
     mantissa, mark, exponent = text.partition("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}" if mark else text
 

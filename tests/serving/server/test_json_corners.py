@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import math
+import urllib.request
 
 import numpy as np
 import pytest
 
-from serving.server.rest import json_examples, json_input, json_numbers, json_output, json_text
+from serving.server import Running
+from serving.server.rest import (
+    handlers,
+    json_examples,
+    json_input,
+    json_numbers,
+    json_output,
+    json_text,
+)
 from serving.server.rest.json_parse import may_repeat, parse_object
 from serving.server.rest.json_print import printed
 from serving.server.rest.json_values import decode_base64
+from serving.server.rest.routes import Route
 from serving.server.servable import Signature, TensorSpec
 from serving.server.status import ServingError
 
@@ -199,3 +209,26 @@ def test_types_that_have_no_json(dtype: str) -> None:
             write({"y": np.ones(2, dtype)})
         assert str(caught.value) == f"Failed to write JSON value for tensor type: {name}"
         assert json.loads(write({"y": np.ones(0, dtype)})) in ({"predictions": []}, {"outputs": []})
+
+
+# === Requests ===
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        (b'{"instances": [{"x": 1.0, "x": 2.0}]}', {"predictions": [2.5]}),
+        (b'{"inputs": {"x": 1.0, "x": 2.0}}', {"outputs": 2.5}),
+        (b'{"instances": [-0], "foo": {"x": 0, "x": 1}}', {"predictions": [2.0]}),
+    ],
+)
+def test_requests_that_repeat_a_name(server: Running, body: bytes, answer: dict) -> None:
+    url = f"http://localhost:{server.rest_port}/v1/models/half_plus_two:predict"
+    with urllib.request.urlopen(urllib.request.Request(url, body)) as found:
+        assert json.load(found) == answer
+
+
+def test_metadata_of_no_model() -> None:
+    """`/v1/models/versions/1/metadata`: the path fits, without a name."""
+    with pytest.raises(ServingError, match=r"^Missing model name in request\.$"):
+        handlers.metadata(None, Route("metadata", "", 1), b"")
