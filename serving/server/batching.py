@@ -10,21 +10,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving.config.batching import Batching
+from serving.server.merging import merged, split
 from serving.server.metrics import Metrics
 from serving.server.status import Code, ServingError, invalid
 from serving.server.steps import Outputs, Run
 
+if TYPE_CHECKING:
+    from serving.server.core import Call
+
 MICRO = 1e6
-MOST_PADDED_DIMENSIONS = 6  # of TensorFlow's Pad
 
 
 @dataclass
@@ -125,6 +129,24 @@ class Batcher:
         self._dispatch()
         return task.future
 
+    async def waiting(self, work: Awaitable[bytes], call: Call) -> bytes:
+        """The result of `work`, in which `call` may wait for a batch.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED, where its time was up before a batch began with it.
+            Exception: what `work` raises.
+        """
+        try:
+            return await work
+        except asyncio.TimeoutError:
+            batches = (batch for queue in self._queues.values() for batch in queue)
+            if any(task.run is call.batched for batch in batches for task in batch.tasks):
+                raise ServingError(
+                    Code.RESOURCE_EXHAUSTED,
+                    "Run() timeout exceeded while waiting in batching queue",
+                ) from None
+            raise
+
     # === Which batch is next ===
 
     def _dispatch(self) -> None:
@@ -206,7 +228,7 @@ class Batcher:
         if padding:
             self._metrics.batch_padding.increment(*_labels(first), by=padding)
         feeds = {
-            name: _merged([task.run.feeds[name] for task in tasks], padding, parameters)
+            name: merged([task.run.feeds[name] for task in tasks], padding, parameters)
             for name in first.feeds
         }
         outputs = first.servable.run(first.signature, feeds, first.outputs)
@@ -221,7 +243,7 @@ class Batcher:
                     "Batched output tensor's 0th dimension does not equal the sum of the 0th "
                     "dimension sizes of the input tensors",
                 )
-        return _split(outputs, [task.rows for task in tasks])
+        return split(outputs, [task.rows for task in tasks])
 
     def stop(self) -> None:
         """Wait for the batches under way."""
@@ -260,38 +282,3 @@ def _key(run: Run, parameters: Batching) -> Hashable:
 def _slice(run: Run, start: int, size: int) -> Run:
     feeds = {name: array[start : start + size] for name, array in run.feeds.items()}
     return Run(run.servable, run.signature, feeds, run.outputs)
-
-
-def _merged(arrays: Sequence[np.ndarray], padding: int, parameters: Batching) -> np.ndarray:
-    """One array of all rows, with `padding` more: copies of a row are sure to be valid input."""
-    if parameters.pad_variable_length:
-        arrays = _equally_long(arrays)
-    if padding:
-        arrays = [*arrays, np.repeat(arrays[-1][:1], padding, axis=0)]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _equally_long(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Fill up every dimension but the first with each array's own first value."""
-    if arrays[0].ndim > MOST_PADDED_DIMENSIONS:
-        raise invalid("Only tensors with rank from 1 to 6 can be padded.")
-    largest = np.max([array.shape for array in arrays], axis=0)
-    found = []
-    for array in arrays:
-        if array.shape[1:] == tuple(largest[1:]):
-            found.append(array)
-            continue
-        if not array.size:
-            raise invalid("Got empty tensor in batch of non-empty tensors.")
-        wide = np.full((len(array), *largest[1:]), array.flat[0], array.dtype)
-        wide[tuple(slice(size) for size in array.shape)] = array
-        found.append(wide)
-    return found
-
-
-def _split(outputs: Mapping[str, np.ndarray], sizes: Sequence[int]) -> list[Outputs]:
-    found, start = [], 0
-    for size in sizes:
-        found.append({name: array[start : start + size] for name, array in outputs.items()})
-        start += size
-    return found

@@ -18,7 +18,7 @@ from serving.server.flags import Flags
 from serving.server.manager import Loader
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
-from serving.server.status import Code, ServingError, from_exception, invalid
+from serving.server.status import Code, ServingError, invalid
 from zoo import quiet
 
 log = logging.getLogger(__name__)
@@ -109,16 +109,22 @@ def _batching_of(path: Path, flags: Flags, common: Batching | None) -> Batching 
 
 
 def _warm_up(loaded: Servable, path: Path, flags: Flags, metrics: Metrics) -> None:
-    started, code = time.perf_counter(), Code.OK
+    """Warm a version up. In the metrics is what read its file, to the end or to a broken place."""
+    started, there = time.perf_counter(), (path / warmup.WARMUP_FILE).is_file()
+
+    def record(status: str) -> None:
+        micros = (time.perf_counter() - started) * 1e6
+        metrics.warmup_latency.record(micros, str(path), status)
+
     try:
         count = warmup.warm_up(loaded, path, iterations=flags.num_request_iterations_for_warmup)
-        metrics.warmup_records.increment(str(path), by=count)
-    except Exception as error:
-        code = from_exception(error).code
+    except ServingError as error:
+        if error.code is Code.DATA_LOSS:
+            record(f"{error.code.name}: {error.message.removesuffix(warmup.ADVICE)}")
         raise
-    finally:
-        micros = (time.perf_counter() - started) * 1e6
-        metrics.warmup_latency.record(micros, str(path), code.name)
+    if there:
+        metrics.warmup_records.increment(str(path), by=count)
+        record(Code.OK.name)
 
 
 def _forget_files(path: Path) -> None:

@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS = 1000
+ADVICE = ". Please verify your warmup data is in TFRecord format."
 
 
 def warm_up(servable: Servable, path: Path, *, iterations: int = 1) -> int:
@@ -73,10 +74,7 @@ def _records(file: Path) -> Iterator[bytes]:
     try:
         yield from tf.compat.v1.io.tf_record_iterator(str(file))
     except tf.errors.DataLossError as error:
-        raise ServingError(
-            Code.DATA_LOSS,
-            f"{error.message}. Please verify your warmup data is in TFRecord format.",
-        ) from None
+        raise ServingError(Code.DATA_LOSS, f"{error.message}{ADVICE}") from None
 
 
 def _run(servable: Servable, entry: Any) -> None:

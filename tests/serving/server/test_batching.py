@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -161,6 +162,30 @@ def test_a_request_that_is_split_fills_up_the_open_batch() -> None:
         "scheduling capacity is only 10 (num_enqueued_batches=1, max_enqueued_batches=3, "
         "open_batch_size=2, max_execution_batch_size=4)",
     )
+
+
+def test_time_that_is_up_in_the_queue_as_tensorflow_serving_says_it() -> None:
+    """A run that a batch has begun with is late in another way."""
+
+    async def scenario() -> None:
+        parameters = Batching(timeout_seconds=0.3)
+        batcher, asked = Batcher(parameters, Metrics()), run(Model(parameters), [1.0])
+        call = SimpleNamespace(batched=asked)
+        waits = asyncio.ensure_future(batcher.run(asked, parameters))
+
+        async def late() -> bytes:
+            await asyncio.sleep(0.01)
+            raise asyncio.TimeoutError
+
+        with pytest.raises(ServingError, match="while waiting in batching queue") as caught:
+            await batcher.waiting(late(), call)
+        assert caught.value.code.name == "RESOURCE_EXHAUSTED"
+        await waits
+        with pytest.raises(asyncio.TimeoutError):
+            await batcher.waiting(late(), call)
+        batcher.stop()
+
+    asyncio.run(scenario())
 
 
 def test_only_some_ranks_are_padded() -> None:

@@ -18,6 +18,7 @@ from serving.errors import ConfigError
 from serving.server import servable, session
 from serving.server.flags import Flags
 from serving.server.loading import make_loader, set_environment
+from serving.server.metrics import Metrics
 from serving.server.predict import prepare, signature_for
 from serving.server.status import Code, ServingError
 from serving.server.warmup import WARMUP_FILE
@@ -51,8 +52,11 @@ def version(saved: Path, tmp_path: Path) -> Path:
 def test_warmup_runs_the_records(version: Path, caplog: pytest.LogCaptureFixture) -> None:
     _write_warmup(version, "x")
     caplog.set_level("INFO")
-    loaded = make_loader(Flags())("m", 1, version)
+    metrics = Metrics()
+    loaded = make_loader(Flags(), metrics)("m", 1, version)
     assert "Number of warmup records read: 3." in caplog.text
+    assert list(metrics.warmup_latency.state()) == [(str(version), "OK")]
+    assert metrics.warmup_records.state() == {(str(version),): 3}
     signature = signature_for(loaded, "")
     np.testing.assert_array_equal(
         prepare(loaded, signature, {"x": np.float32([2])}).now()["y"], [6]
@@ -77,7 +81,11 @@ def test_a_bad_record_fails_the_load(version: Path, arguments: dict, message: st
         make_loader(Flags())("m", 1, version)
     assert caught.value.code is Code.INVALID_ARGUMENT
     assert caught.value.message == message.replace("{file}", str(version / WARMUP_FILE))
-    make_loader(Flags(enable_model_warmup=False))("m", 1, version).close()
+    metrics = Metrics()
+    make_loader(Flags(enable_model_warmup=False), metrics)("m", 1, version).close()
+    (version / WARMUP_FILE).unlink()
+    make_loader(Flags(), metrics)("m", 1, version).close()
+    assert metrics.warmup_latency.state() == {}  # there is nothing to read
 
 
 @pytest.mark.parametrize(
@@ -123,8 +131,10 @@ def test_warmup_that_is_no_whole_file(version: Path, content: bytes | None, mess
     _write_warmup(version, "x")
     file = version / WARMUP_FILE
     file.write_bytes(content or file.read_bytes()[:30])
+    metrics = Metrics()
     with pytest.raises(ServingError) as caught:
-        make_loader(Flags())("m", 1, version)
+        make_loader(Flags(), metrics)("m", 1, version)
+    assert list(metrics.warmup_latency.state()) == [(str(version), f"DATA_LOSS: {message}")]
     assert (caught.value.code, caught.value.message) == (
         Code.DATA_LOSS,
         f"{message}. Please verify your warmup data is in TFRecord format.",
