@@ -21,11 +21,20 @@ MAX_SHARED = 64
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output of a signature: its tensor in the graph and its element type."""
+    """One input or output of a signature: its tensor in the graph and its element type.
+
+    A signature may name another type than its graph has: REST reads values by the signature, and
+    what the graph is fed with must be `fed`.
+    """
 
     tensor: str
     dtype_number: int
     shape: tuple[int | None, ...] | None  # None: unknown rank
+    fed: int = 0  # as `dtype_number` where it is not given
+
+    def __post_init__(self) -> None:
+        if not self.fed:
+            object.__setattr__(self, "fed", self.dtype_number)
 
     @property
     def dtype(self) -> dtypes.DType | None:
@@ -181,7 +190,7 @@ def check_feeds(signature: Signature, feeds: Mapping[str, np.ndarray]) -> dict[s
                 f" or default input alias set: {','.join(sorted(signature.defaults))}"
             )
         dtype = dtypes.of_array(array)
-        if dtype is None or dtype.number != spec.dtype_number:
+        if dtype is None or dtype.number != spec.fed:
             if isinstance(array, Unfit) and array.kind is None:
                 raise invalid(f"tensor parsing error: {name}")
             fit = False
@@ -208,8 +217,9 @@ def _wrong_type(signature: Signature, feeds: Mapping[str, Any]) -> WrongType:
     if "resource" in kinds.values():
         return WrongType(Code.INVALID_ARGUMENT, _RESOURCE)
     by_tensor = sorted(signature.inputs.items(), key=lambda item: item[1].tensor.encode())
+    known = dtypes.BY_NUMBER
     pairs = (
-        (spec.dtype.name if spec.dtype else "an unsupported type", kinds[name])
+        (known[spec.fed].name if spec.fed in known else "an unsupported type", kinds[name])
         for name, spec in by_tensor
     )
     position, (expected, kind) = next(

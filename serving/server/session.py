@@ -11,12 +11,13 @@ import contextlib
 import ctypes
 import gc
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serving.server.servable import MAX_SHARED, Servable, Signature
+from serving.server.servable import MAX_SHARED, Servable, Signature, TensorSpec
 from serving.server.status import Code, ServingError, invalid
 
 Fetch = Callable[..., list[np.ndarray]]
@@ -28,6 +29,10 @@ class SessionServable(Servable):
     def __init__(self, session: Any, meta_graph: Any):
         super().__init__(meta_graph.signature_def)
         self._session = session
+        for signature in self.signatures.values():
+            signature.inputs = {
+                name: _as_fed(session.graph, spec) for name, spec in signature.inputs.items()
+            }
 
     def run(
         self,
@@ -86,6 +91,15 @@ class SessionServable(Servable):
         self._session = None
         gc.collect()  # a graph is full of cycles, and the server collects seldom
         give_memory_back()
+
+
+def _as_fed(graph: Any, spec: TensorSpec) -> TensorSpec:
+    """`spec` with the type that the graph has; a tensor that is not there is told when it runs."""
+    try:
+        dtype = graph.get_tensor_by_name(spec.tensor).dtype
+    except (KeyError, ValueError):
+        return spec
+    return replace(spec, fed=dtype.base_dtype.as_datatype_enum)
 
 
 def give_memory_back() -> None:

@@ -13,13 +13,14 @@ from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
     inference_pb2,
+    input_pb2,
     model_management_pb2,
     predict_pb2,
     regression_pb2,
 )
 from tensorflow_serving.config import model_server_config_pb2
 
-from serving.server import Running
+from serving.server import Running, examples
 from serving.server.grpc import wire
 from serving.server.predict import prepare
 from serving.server.servable import Signature, TensorSpec, Unfit, check_feeds
@@ -190,3 +191,32 @@ def test_a_reload_tells_how_counters_grew(server: Running, recorded_store: Path)
     assert [(metric.name, metric.int64_value_increase) for metric in answer.metric] == [
         (name, 0) for name in names
     ]
+
+
+def test_types_are_those_of_the_graph(tmp_path: Path) -> None:
+    """A signature that names another one is served all the same."""
+    from tensorflow.core.protobuf import saved_model_pb2
+
+    from serving.server import session
+    from tests.serving import models
+
+    path = models.save_half_plus_two(tmp_path / "1")
+    file = path / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(file.read_bytes())
+    key = "regress_x_to_y"
+    saved.meta_graphs[0].signature_def[key].inputs["inputs"].dtype = 1
+    file.write_bytes(saved.SerializeToString())
+    loaded = session.load(path)
+    signature = loaded.signatures[key]
+    request = text_format.Parse(
+        """example_list { examples { features { feature {
+            key: "x" value { float_list { value: 1 } }
+        } } } }""",
+        input_pb2.Input(),
+    )
+    feeds = {examples.INPUT: examples.serialized(request)}
+    found = loaded.run(signature, check_feeds(signature, feeds))
+    assert examples.values(found, 1) == [2.5]
+    with pytest.raises(ServingError, match=r"Expects arg\[0\] to be string but float is provided"):
+        prepare(loaded, signature, {"inputs": np.float32([1])})
+    loaded.close()
