@@ -52,6 +52,29 @@ def read_models(path: Path) -> list[ModelConfig]:
     return parse_models(text.read(path, messages.ModelServerConfig))
 
 
+class ModelFile:
+    """The models that a file names, read at each call as `read_models` does.
+
+    A file that has named models goes on to name models, or none in an empty list: one without a
+    list is refused then.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._listed = path, False
+
+    def __call__(self) -> list[ModelConfig]:
+        message: Any = text.read(self._path, messages.ModelServerConfig)
+        listed = message.WhichOneof("config") == "model_config_list"
+        if self._listed and not listed:
+            raise ConfigError(
+                "Cannot transition to requested config. It is only legal to transition from one "
+                "ModelConfigList to another."
+            )
+        models = parse_models(message)
+        self._listed = listed
+        return models
+
+
 def parse_models(message: Any, served: Collection[str] = ()) -> list[ModelConfig]:
     """The models of a ModelServerConfig message.
 

@@ -6,12 +6,13 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from serving.config import messages, text
 from serving.config.batching import Batching, parse_batching, read_batching, server_batching
-from serving.config.models import ModelConfig, VersionPolicy, check_base_path, read_models
+from serving.config.models import ModelConfig, ModelFile, VersionPolicy, check_base_path
 from serving.config.store import BATCHING_FILE, MODELS_FILE, MONITORING_FILE, store_models
 from serving.config.text import BrokenText, UnreadableFile, read_monitoring
 from serving.errors import ConfigError, PortInUse, StartError
@@ -77,10 +78,9 @@ def run(
     _warn_of_inert(flags)
     policy = VersionPolicy("all") if latest is None else VersionPolicy("latest", count=latest)
 
-    def list_models() -> Sequence[ModelConfig]:
-        if config is not None:
-            return read_models(Path(config) / MODELS_FILE)
-        return store_models(Path(store), policy)
+    list_models: Callable[[], Sequence[ModelConfig]] = partial(store_models, Path(store), policy)
+    if config is not None:
+        list_models = ModelFile(Path(config) / MODELS_FILE)
 
     serve(
         Plan(
@@ -210,7 +210,7 @@ def _model_list(flags: Flags) -> Callable[[], Sequence[ModelConfig]]:
     if flags.model_config_file:
         path = Path(flags.model_config_file)
         text.read(path, messages.ModelServerConfig)  # a broken one comes before other mistakes
-        return lambda: read_models(path)
+        return ModelFile(path)
     if not flags.model_base_path:
         raise ConfigError(
             "Both server_options.model_base_path and server_options.model_config_file are empty!"

@@ -164,9 +164,8 @@ class Source:
             self._say(
                 model.name,
                 logging.ERROR,
-                "FileSystemStoragePathSource encountered a filesystem access error: Could not find "
-                f"base path {model.base_path} for servable {model.name} with error NOT_FOUND: "
-                f"{model.base_path} {_reason(error)}",
+                "FileSystemStoragePathSource encountered a filesystem access error: "
+                + _reason(error, model),
             )
             self._manager.ensure(model.name)  # nothing is unloaded for a disk that went away
             return
@@ -206,5 +205,10 @@ def versions_in(base_path: Path) -> dict[int, Path]:
     return {int(entry.name): Path(entry.path) for entry in children if is_version(entry)}
 
 
-def _reason(error: OSError) -> str:
-    return "not found" if isinstance(error, FileNotFoundError) else str(error.strerror)
+def _reason(error: OSError, model: ModelConfig) -> str:
+    if not isinstance(error, FileNotFoundError):
+        return f"{model.base_path}; {error.strerror}"
+    return (
+        f"Could not find base path {model.base_path} for servable {model.name} with error "
+        f"NOT_FOUND: {model.base_path} not found"
+    )

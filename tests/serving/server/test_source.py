@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.config import ModelConfig, VersionPolicy, read_models
+from serving.config import ModelConfig, VersionPolicy
+from serving.config.models import ModelFile
 from serving.config.text import MissingFile
 from serving.server.manager import Manager
 from serving.server.source import Source
@@ -118,14 +119,20 @@ def test_a_list_that_is_refused_is_logged_as_such(
     tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = tmp_path / "models.config"
-    config.write_text("model_config_list {}")
-    source = Source(manager, lambda: read_models(config), 0)
+    config.write_text("# no models yet")
+    source = Source(manager, ModelFile(config), 0)
     source.start()
+    config.write_text("model_config_list {}")
+    source.relist()
     entry = "config { name: 'a' base_path: '/a' model_platform: 'tensorflow' } "
     for text, said in {
         f"model_config_list {{ {2 * entry} }}": (
             "PollFilesystemAndReloadConfig failed to ReloadConfig: "
             "Illegal to list model a multiple times in config list"
+        ),
+        "# no models": (
+            "PollFilesystemAndReloadConfig failed to ReloadConfig: Cannot transition to requested "
+            "config. It is only legal to transition from one ModelConfigList to another."
         ),
         "": f"Failed to read ModelServerConfig file: {config}; Invalid argument",
         "garbage": (f"Failed to read ModelServerConfig file: Invalid protobuf file: '{config}'"),
@@ -248,6 +255,21 @@ def test_versions_that_are_asked_for_and_not_there(
         "servable's version policy, was not found in the file system"
     ) in caplog.text
     assert "No versions of servable" not in caplog.text
+    source.stop()
+
+
+def test_base_paths_that_cannot_be_listed(
+    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    none, file = tmp_path / "none", tmp_path / "file"
+    file.touch()
+    source = source_of(manager, [ModelConfig("n", str(none)), ModelConfig("f", str(file))])
+    start = "FileSystemStoragePathSource encountered a filesystem access error: "
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        f"{start}Could not find base path {none} for servable n with error NOT_FOUND: {none} not "
+        "found",
+        f"{start}{file}; Not a directory",
+    ]
     source.stop()
 
 
