@@ -101,4 +101,6 @@ def _lenient(body: bytes) -> Any:
     text = body.decode("utf-8", "surrogateescape").removeprefix("\ufeff").lstrip(" \t\n\r")
     if "\\ud" in text or "\\uD" in text:
         raise ValueError("surrogate escapes are checked by the exact parser")
+    if not text.startswith("{"):
+        raise ValueError("the exact parser knows which ends of a bare number are wrong")
     return _DECODER.raw_decode(text)[0]

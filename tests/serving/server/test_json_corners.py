@@ -123,6 +123,27 @@ def test_line_breaks_in_strings() -> None:
         parse_object(b'{"a": "bc\nd"}')
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"1.", "JSON Parse error: Miss fraction part in number. at offset: 2"),
+        (b"-2e+", "JSON Parse error: Miss exponent in number. at offset: 4"),
+        (b"01", "JSON Value: 0 Is not object"),
+        (b" 1.5.5", "JSON Value: 1.5 Is not object"),
+        (b"-Inf", "JSON Value: -Infinity Is not object"),
+        (b'"a" b', 'JSON Value: "a" Is not object'),
+        (
+            b"[1, NaN",
+            "JSON Parse error: Missing a comma or ']' after an array element. at offset: 7",
+        ),
+    ],
+)
+def test_documents_that_are_no_object(body: bytes, message: str) -> None:
+    with pytest.raises(ServingError) as caught:
+        parse_object(body)
+    assert str(caught.value) == message
+
+
 # === Repeated members ===
 
 
