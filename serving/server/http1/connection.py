@@ -238,7 +238,7 @@ class Connection(asyncio.Protocol):
             request.is_old = version == "1.0"
             if not request.is_old:
                 self._refused, request.refusal = True, error_page(400)
-        if not request.body.size and self._parser.should_upgrade() and request.has_body():
+        if not request.body.size and self._parser.should_upgrade() and request.may_go_on():
             self._again = request.head_without(b"connection", b"upgrade", b"expect")
             return  # httptools has left out the body
         self._queue(request)

@@ -57,6 +57,10 @@ class Request:
         length = self.header(b"content-length")
         return length not in (b"", b"0") or bool(self.header(b"transfer-encoding"))
 
+    def may_go_on(self) -> bool:
+        """Whether what follows the head of an offer to change the protocol is its body."""
+        return self.has_body() and self.method != "CONNECT"
+
 
 @dataclass(slots=True)
 class Response:

@@ -119,6 +119,8 @@ def test_random_requests(server: Running, others, sent: bytes) -> None:
         (HEAD.replace(b"POST", b"post"), 501),
         (HEAD.replace(b"POST", b"FOO"), 501),
         (HEAD.replace(b"POST", b"CONNECT") + b"\r\n", 501),
+        (GOOD.replace(b"POST", b"CONNECT"), 501),
+        (GOOD.replace(b"POST", b"TRACE"), 501),
         (HEAD.replace(b"POST /", b"POST "), 404),
         (HEAD.replace(b"mat", "m\u00e4t".encode()), 400),
         (HEAD.replace(b"/1.1", b"/2.0") + b"\r\n", 400),
