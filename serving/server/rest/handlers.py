@@ -82,8 +82,6 @@ def metadata(call: Call, route: Route, body: bytes) -> bytes:
     """The signatures of a version, as GetModelMetadata gives them."""
     if not route.name:
         raise invalid("Missing model name in request.")
-    if not route.name:
-        raise invalid("Missing model name in request.")
     with call.core.manager.lease(route.name, route.version, route.label) as version:
         signatures = version.servable.metadata_json
         number = version.number
