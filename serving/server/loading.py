@@ -57,7 +57,7 @@ def make_loader(
         ConfigError: the session's configuration cannot be read.
     """
     config = _session_config(flags)
-    tags = flags.saved_model_tags.split(",")
+    tags = (flags.saved_model_tags or "serve").split(",")
     interpreters = flags.num_tflite_pools * flags.num_tflite_interpreters_per_pool
     metrics = metrics or Metrics()
 

@@ -130,7 +130,7 @@ def _lines(plan: Plan, sockets: Mapping[str, socket.socket]) -> list[str]:
         lines.append(f"Running gRPC ModelServer at {plan.host}:{port} ...")
     if "Unix" in sockets:
         path = plan.flags.grpc_socket_path
-        lines.append(f"Running gRPC ModelServer at UNIX socket unix:{path} ...")
+        lines.append(f"Running gRPC ModelServer at UNIX socket {path} ...")
     if "REST" in sockets:
         port = sockets["REST"].getsockname()[1]
         lines.append(f"Exporting HTTP/REST API at:localhost:{port} ...")

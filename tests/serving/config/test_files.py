@@ -25,6 +25,7 @@ from serving.config import (
 )
 from serving.config.text import BrokenText, UnreadableFile
 from serving.errors import ConfigError
+from serving.server.source import versions_in
 
 _POLICIES = st.one_of(
     st.just(VersionPolicy("all")),
@@ -67,6 +68,12 @@ def test_written_files_are_read_back(store: Path, tmp_path: Path) -> None:
         "models.config",
         "monitoring.config",
     ]
+
+
+def test_numbers_that_no_message_can_name_are_no_versions(tmp_path: Path) -> None:
+    for name in (str(2**63), str(2**63 - 1), "x", "-1"):
+        (tmp_path / "m" / name).mkdir(parents=True)
+    assert list(versions_in(tmp_path / "m")) == [2**63 - 1]
 
 
 def test_models_config_is_tensorflow_servings_message(store: Path, tmp_path: Path) -> None:
