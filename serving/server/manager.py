@@ -16,6 +16,7 @@ Three things are better than there:
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ from serving.server.status import Code, ServingError, from_exception
 log = logging.getLogger(__name__)
 
 Loader = Callable[[str, int, Path], Servable]
+SOON_SECONDS = 1.0  # a retry that is due later waits for the next poll
 
 
 class Lease:
@@ -256,6 +258,11 @@ class Manager(Catalog):
         log.error("Loading servable: %s failed: %s", version, text)
         if exhausted:
             log.error("Servable %s cannot be loaded: %s", version, text)
+        elif self._retry_seconds < SOON_SECONDS:  # not only when the folders are polled next
+            wait = max(0.0, self._retry_seconds) + 0.001
+            timer = threading.Timer(wait, self.reconcile, (version.model,), {"look": False})
+        timer.daemon = True
+        timer.start()
 
     def _close(self, version: Version) -> None:
         with self._lock:

@@ -273,13 +273,29 @@ def test_base_paths_that_cannot_be_listed(
     source.stop()
 
 
-def test_retries_need_no_polling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.server.source.RETRY_SECONDS", 0.02)
+def _broken(root: Path) -> ModelConfig:
+    found = model(root, "a", 1)
+    (root / "a" / "1" / "broken").touch()
+    return found
+
+
+def test_retries_need_no_polling(tmp_path: Path) -> None:
     manager = Manager(_load, max_retries=3, retry_seconds=0.01)
-    (tmp_path / "a" / "1").mkdir(parents=True)
-    (tmp_path / "a" / "1" / "broken").touch()
-    source = source_of(manager, [model(tmp_path, "a")])
+    source = source_of(manager, [_broken(tmp_path)])
+    started = time.monotonic()
     eventually(lambda: states(manager, "a") == {1: "END"})
-    assert manager.statuses("a")[0].attempts == 4
+    assert time.monotonic() - started < 0.9  # nobody has polled
+    found = manager.statuses("a")[0]
+    assert (found.code.name, found.message, found.attempts) == ("INVALID_ARGUMENT", "broken", 4)
+    source.stop()
+    manager.stop()
+
+
+def test_nobody_is_told_of_an_error_that_is_tried_again(tmp_path: Path) -> None:
+    manager = Manager(_load, max_retries=1, retry_seconds=60)
+    source = source_of(manager, [_broken(tmp_path)])
+    found = manager.statuses("a")[0]
+    eventually(lambda: found.error is not None)
+    assert (found.state.name, found.code.name, found.message) == ("LOADING", "OK", "")
     source.stop()
     manager.stop()
