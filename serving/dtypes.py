@@ -47,6 +47,28 @@ _TABLE = [
     DType(23, "uint64", np.dtype(np.uint64), "uint64_val"),
 ]
 
+# What TensorFlow reads and no array here holds: name and bytes of an element. Those of the last
+# two are objects.
+FOREIGN = {
+    11: ("qint8", 1),
+    12: ("quint8", 1),
+    13: ("qint32", 4),
+    15: ("qint16", 2),
+    16: ("quint16", 2),
+    24: ("float8_e5m2", 1),
+    25: ("float8_e4m3fn", 1),
+    26: ("float8_e4m3fnuz", 1),
+    27: ("float8_e4m3b11fnuz", 1),
+    28: ("float8_e5m2fnuz", 1),
+    29: ("int4", 1),
+    30: ("uint4", 1),
+    31: ("int2", 1),
+    32: ("uint2", 1),
+    33: ("float4_e2m1fn", 1),
+    20: ("resource", None),
+    21: ("variant", None),
+}
+
 BY_NUMBER = {dtype.number: dtype for dtype in _TABLE}
 BY_NUMPY = {dtype.numpy: dtype for dtype in _TABLE if dtype.numpy is not None}
 FLOAT, DOUBLE, STRING, BOOL = BY_NUMBER[1], BY_NUMBER[2], BY_NUMBER[7], BY_NUMBER[10]

@@ -2,7 +2,8 @@
 
 The server uses TensorFlow's own class and the light client its private one; both pass through
 here. Reading follows `Tensor::FromProto`: a short typed list repeats its last value, an empty one
-means zeros, and `tensor_content` must have exactly the right size.
+means zeros, and `tensor_content` must have exactly the right size, but in a tensor without
+elements nobody looks at it.
 """
 
 from __future__ import annotations
@@ -32,24 +33,50 @@ def to_array(proto: Any) -> np.ndarray:
     dtype = dtypes.BY_NUMBER.get(proto.dtype)
     if dtype is None or dtype.numpy is None:
         raise BadTensor(f"type {proto.dtype} is not supported")
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
-    if len(shape) > MAX_RANK:
-        raise BadTensor(f"{len(shape)} dimensions are more than {MAX_RANK}")
-    if any(size < 0 for size in shape):
-        raise BadTensor(f"shape {shape} has a negative dimension")
-    count = math.prod(shape)
-    if math.prod(size for size in shape if size) > MAX_EXPANDED_BYTES:  # numpy looks past a 0
-        raise BadTensor(f"shape {shape} is too large")
-    content = proto.tensor_content
+    shape, count = _shape(proto)
+    content = proto.tensor_content if count else b""
     if content and dtype is not dtypes.STRING:
         if len(content) != count * dtype.numpy.itemsize:
             raise BadTensor(f"content of {len(content)} bytes does not fill shape {shape}")
+        if dtype is dtypes.BOOL and content.translate(None, b"\0\1"):
+            raise BadTensor("content holds truth values that are neither 0 nor 1")
         return np.frombuffer(content, dtype.numpy).reshape(shape)
     if content:
         return _strings_from_content(content, count).reshape(shape)
     if count * dtype.numpy.itemsize > MAX_EXPANDED_BYTES:
         raise BadTensor(f"shape {shape} is too large")
     return _from_values(getattr(proto, dtype.field), dtype, count).reshape(shape)
+
+
+def foreign_type(proto: Any) -> str | None:
+    """The element type of a tensor that TensorFlow reads though no array here can hold it.
+
+    None where the tensor is broken, or where its type is one of those that `to_array` reads.
+    """
+    name, size = dtypes.FOREIGN.get(proto.dtype, (None, None))
+    if name is None:
+        return None
+    try:
+        count = _shape(proto)[1]
+    except BadTensor:
+        return None
+    content = proto.tensor_content if count else b""
+    if content and (size is None or len(content) != count * size):
+        return None
+    return name
+
+
+def _shape(proto: Any) -> tuple[tuple[int, ...], int]:
+    """The shape, and how many elements there are."""
+    shape = tuple([dim.size for dim in proto.tensor_shape.dim])
+    if len(shape) > MAX_RANK:
+        raise BadTensor(f"{len(shape)} dimensions are more than {MAX_RANK}")
+    if shape and min(shape) < 0:
+        raise BadTensor(f"shape {shape} has a negative dimension")
+    count = math.prod(shape)
+    if (count or math.prod(filter(None, shape))) > MAX_EXPANDED_BYTES:  # numpy looks past a 0
+        raise BadTensor(f"shape {shape} is too large")
+    return shape, count
 
 
 def _from_values(values: Any, dtype: dtypes.DType, count: int) -> np.ndarray:
@@ -60,6 +87,7 @@ def _from_values(values: Any, dtype: dtypes.DType, count: int) -> np.ndarray:
     if dtype is dtypes.STRING:
         array = np.full(count, b"", dtype.numpy)
     elif dtype.field == "half_val":  # 16-bit patterns in an int32 list
+        values = np.array(values, np.int32).astype(np.uint16)  # what is too large wraps
         array = np.zeros(count, np.uint16)
     elif dtype.field == "int_val":  # narrow integers travel as int32 and wrap
         array = np.zeros(count, np.int32)

@@ -48,6 +48,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--protocols", nargs="+", default=("REST", "gRPC"), choices=("REST", "gRPC"))
     add("--connections", nargs="+", type=int, default=(1, 4, 16))
     add("--processes", nargs="+", type=int, default=(1,), help="of our server; 0: one a core")
+    add("--without-onednn", action="store_true", help="each also with TF_ENABLE_ONEDNN_OPTS=0")
     add("--seconds", type=int, default=3, help="of load for each case and round")
     add("--rounds", type=int, default=5)
     add("--quick", action="store_true", help="one round of a second, 4 connections")
@@ -75,8 +76,10 @@ def _measure(options: argparse.Namespace, store: Path, config: Path) -> Found:
     with ExitStack() as stack:
         targets = []
         for processes in dict.fromkeys(options.processes):
-            running = stack.enter_context(servers.started(config, processes))
-            targets.append(servers.target(running, processes))
+            for onednn in (True, False) if options.without_onednn else (True,):
+                started = servers.started(config, processes, onednn=onednn)
+                running = stack.enter_context(started)
+                targets.append(servers.target(running, processes, onednn=onednn))
         if options.rest_port is not None:
             targets.append(Target("running server", options.rest_port, options.grpc_port))
         return measure(

@@ -12,17 +12,21 @@ from benchmarks.serving.cases import Target
 from serving.errors import StartError
 from serving.server import Running, background
 
+WITHOUT_ONEDNN = {"TF_ENABLE_ONEDNN_OPTS": "0"}
 
-def name_of(processes: int) -> str:
+
+def name_of(processes: int, *, onednn: bool = True) -> str:
     """What a table calls our server with this many processes; 0 is one for each core."""
-    if processes == 0:
-        return "a process a core"
-    return "1 process" if processes == 1 else f"{processes} processes"
+    name = {0: "a process a core", 1: "1 process"}.get(processes, f"{processes} processes")
+    return name if onednn else f"{name}, no oneDNN"
 
 
 @contextmanager
-def started(config: Path, processes: int, *flags: str) -> Iterator[Running]:
+def started(config: Path, processes: int, *flags: str, onednn: bool = True) -> Iterator[Running]:
     """`zoo-model-server` with a models.config, on free ports, for as long as the block lasts.
+
+    Args:
+        onednn: whether TensorFlow uses oneDNN's kernels, as it does by default.
 
     Raises:
         StartError: it did not start, or does not know a flag.
@@ -34,14 +38,15 @@ def started(config: Path, processes: int, *flags: str) -> Iterator[Running]:
     ]  # fmt: skip
     if processes != 1:
         command.append(f"--num_processes={processes}")
-    with background(config.parent, command=command) as running:
+    environment = None if onednn else WITHOUT_ONEDNN
+    with background(config.parent, command=command, environment=environment) as running:
         if "unknown argument" in running.log_text():
             raise StartError("This server does not know --num_processes.")
         yield running
 
 
-def target(running: Running, processes: int) -> Target:
-    return Target(name_of(processes), running.rest_port, running.grpc_port)
+def target(running: Running, processes: int, *, onednn: bool = True) -> Target:
+    return Target(name_of(processes, onednn=onednn), running.rest_port, running.grpc_port)
 
 
 def _free_ports(count: int) -> list[int]:

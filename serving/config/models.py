@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from serving.config import messages, text
 from serving.errors import ConfigError
+
+_URI = re.compile("[a-zA-Z][0-9a-zA-Z.]*://")
+_TENSORFLOW = 1  # ModelType.TENSORFLOW
 
 
 @dataclass(frozen=True)
@@ -48,34 +52,79 @@ def read_models(path: Path) -> list[ModelConfig]:
     return parse_models(text.read(path, messages.ModelServerConfig))
 
 
-def parse_models(message: Any) -> list[ModelConfig]:
+class ModelFile:
+    """The models that a file names, read at each call as `read_models` does.
+
+    A file that has named models goes on to name models, or none in an empty list: one without a
+    list is refused then.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._listed = path, False
+
+    def __call__(self) -> list[ModelConfig]:
+        message: Any = text.read(self._path, messages.ModelServerConfig)
+        listed = message.WhichOneof("config") == "model_config_list"
+        if self._listed and not listed:
+            raise ConfigError(
+                "Cannot transition to requested config. It is only legal to transition from one "
+                "ModelConfigList to another."
+            )
+        models = parse_models(message)
+        self._listed = listed
+        return models
+
+
+def parse_models(message: Any, served: Collection[str] = ()) -> list[ModelConfig]:
     """The models of a ModelServerConfig message.
+
+    Args:
+        message: what was read or received.
+        served: names of the models that are served now.
 
     Raises:
         ConfigError: with TensorFlow Serving's wording, which is its INVALID_ARGUMENT.
     """
     if message.WhichOneof("config") == "custom_model_config":
         raise ConfigError("custom_model_config is not supported: use model_config_list.")
-    models: dict[str, ModelConfig] = {}
+    names: set[str] = set()
     for config in message.model_config_list.config:
-        if config.name in models:
+        if config.name in names:
             raise ConfigError(f"Illegal to list model {config.name} multiple times in config list")
-        models[config.name] = _model(config)
-    return list(models.values())
+        names.add(config.name)
+    for config in message.model_config_list.config:  # in TensorFlow Serving's order of checks
+        check_base_path(config.name, config.base_path)
+    for config in message.model_config_list.config:
+        _check_platform(config, config.name in served)
+    return [_model(config) for config in message.model_config_list.config]
 
 
-def _model(config: Any) -> ModelConfig:
+def _check_platform(config: Any, served: bool) -> None:
+    if config.model_type and config.model_platform:
+        raise ConfigError(
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+            "ModelServerConfig::model_platform."
+        )
+    if config.model_type not in (0, _TENSORFLOW):
+        raise ConfigError(
+            f"ModelServerConfig::model_type choice {config.model_type} not supported."
+        )
     if not config.model_platform and not config.model_type:
         raise ConfigError(
             "Illegal setting neither ModelServerConfig::model_type (deprecated) nor "
             f"ModelServerConfig::model_platform, model name is {config.name}"
         )
-    if config.model_platform not in ("tensorflow", ""):
+    if config.model_platform in ("tensorflow", ""):
+        return
+    if served:
         raise ConfigError(
-            f"Model {config.name} has platform {config.model_platform!r}: only 'tensorflow' is "
-            "served here."
+            f"Illegal to change a model's platform. For model {config.name} platform was "
+            f"tensorflow and new platform requested is {config.model_platform}"
         )
-    check_base_path(config.name, config.base_path)
+    raise ConfigError(f"Model {config.name} requests unsupported platform {config.model_platform}")
+
+
+def _model(config: Any) -> ModelConfig:
     return ModelConfig(
         config.name,
         config.base_path.removeprefix("file://"),
@@ -86,7 +135,7 @@ def _model(config: Any) -> ModelConfig:
 
 def check_base_path(name: str, base_path: str) -> None:
     """Refuse a relative base path: a server and its container start in different folders."""
-    if not base_path.startswith("/") and "://" not in base_path:
+    if not base_path.startswith("/") and not _URI.match(base_path):
         raise ConfigError(
             f"Expected model {name} to have an absolute path or URI; got base_path()={base_path}"
         )
@@ -104,6 +153,7 @@ def _policy(message: Any) -> VersionPolicy:
 def server_config(models: Sequence[ModelConfig]) -> Any:
     """The ModelServerConfig message for `models`: what `parse_models` reads back."""
     message = messages.ModelServerConfig()
+    message.model_config_list.SetInParent()  # an empty file is none that may be read
     for model in models:
         config = message.model_config_list.config.add(
             name=model.name, base_path=model.base_path, model_platform="tensorflow"

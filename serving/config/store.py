@@ -22,6 +22,7 @@ MODELS_FILE = "models.config"
 BATCHING_FILE = "batching.config"
 MONITORING_FILE = "monitoring.config"
 
+NEWEST = 2**63 - 1  # that a message can name
 ALL_VERSIONS = VersionPolicy("all")
 
 
@@ -53,7 +54,8 @@ def _is_model(folder: Path) -> bool:
 
 def is_version(entry: os.DirEntry[str]) -> bool:
     """Whether a child of a model's folder is a version: a folder with a number for a name."""
-    return entry.name.isascii() and entry.name.isdigit() and entry.is_dir()
+    name = entry.name
+    return name.isascii() and name.isdigit() and int(name) <= NEWEST and entry.is_dir()
 
 
 def write(

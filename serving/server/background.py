@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +38,18 @@ class Running:
 
 @contextmanager
 def background(
-    store: Path | str, *, command: Sequence[str] | None = None, timeout: float = 120
+    store: Path | str,
+    *,
+    command: Sequence[str] | None = None,
+    environment: Mapping[str, str] | None = None,
+    timeout: float = 120,
 ) -> Iterator[Running]:
     """Serve `store` from another process on free ports; SIGTERM at the end of the block.
 
     Args:
         store: as for `run`.
         command: another way to start a server; it must open both ports.
+        environment: variables that it has besides this process's.
         timeout: seconds until it must answer.
 
     Raises:
@@ -53,7 +59,9 @@ def background(
         log = Path(folder) / "stderr"
         arguments = list(command or [sys.executable, "-c", _STORE, str(store)])
         with log.open("wb") as stderr:
-            process = subprocess.Popen(arguments, stderr=stderr)  # noqa: S603 — a list, no shell
+            process = subprocess.Popen(  # noqa: S603 — a list, no shell
+                arguments, stderr=stderr, env={**os.environ, **(environment or {})}
+            )
         try:
             ports = _wait(process, log, timeout)
             yield Running(process=process, log=log, **ports)

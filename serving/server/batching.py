@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from serving.config.batching import Batching
+from serving.server.merging import merged, split
 from serving.server.metrics import Metrics
 from serving.server.status import Code, ServingError, invalid
 from serving.server.steps import Outputs, Run
+
+if TYPE_CHECKING:
+    from serving.server.core import Call
 
 MICRO = 1e6
 
@@ -47,14 +52,14 @@ class Batcher:
     """Merges runs. Used from one event loop; the batches run on threads of its own.
 
     Args:
-        parameters: how many threads there are, and what they are called in the metrics; the rest
-            comes with each servable.
+        parameters: how many threads there are, and what they are called; the rest comes with each
+            servable.
         metrics: are told of queue times and batch sizes.
     """
 
     def __init__(self, parameters: Batching, metrics: Metrics):
-        self._metrics, self._pool_name = metrics, parameters.pool_name
-        self._pool = ThreadPoolExecutor(parameters.threads, thread_name_prefix="batch")
+        self._metrics = metrics
+        self._pool = ThreadPoolExecutor(parameters.threads, parameters.pool_name)
         self._idle = parameters.threads
         self._queues: dict[Hashable, deque[_Batch]] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -74,15 +79,36 @@ class Batcher:
             )
         if rows == 0:
             return await asyncio.get_running_loop().run_in_executor(self._pool, run.now)
-        limit = parameters.max_execution_size
-        if rows <= limit:
+        if rows <= parameters.max_execution_size and not parameters.splits:
             return await self._enqueue(run, rows, parameters)
-        pieces = [
-            self._enqueue(_slice(run, start, limit), min(limit, rows - start), parameters)
-            for start in range(0, rows, limit)
-        ]
-        parts = await asyncio.gather(*pieces)
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        start, parts = 0, []
+        for size in self._pieces(run, rows, parameters):
+            parts.append(self._enqueue(_slice(run, start, size), size, parameters))
+            start += size
+        found = await asyncio.gather(*parts)
+        return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+    def _pieces(self, run: Run, rows: int, parameters: Batching) -> list[int]:
+        """How a request is split: its first rows fill up the batch that is open.
+
+        Raises:
+            ServingError: UNAVAILABLE, before a part of it is in the queue.
+        """
+        queue = self._queues.get(_key(run, parameters), ())
+        batches, last = max(1, len(queue)), queue[-1].rows if queue else 0
+        limit, most = parameters.max_execution_size, parameters.max_enqueued_batches
+        capacity = (most - batches) * limit + limit - last
+        if rows > capacity:
+            raise ServingError(
+                Code.UNAVAILABLE,
+                "The batch scheduling queue to which this task was submitted is full; task size is "
+                f"{rows} but scheduling capacity is only {capacity} (num_enqueued_batches="
+                f"{batches}, max_enqueued_batches={most}, open_batch_size={last}, "
+                f"max_execution_batch_size={limit})",
+            )
+        first = min(rows, limit - last)
+        later = [min(limit, rows - start) for start in range(first, rows, limit)]
+        return [first, *later] if first else later
 
     def _enqueue(self, run: Run, rows: int, parameters: Batching) -> asyncio.Future[Outputs]:
         key = _key(run, parameters)
@@ -102,6 +128,24 @@ class Batcher:
         batch.rows += rows
         self._dispatch()
         return task.future
+
+    async def waiting(self, work: Awaitable[bytes], call: Call) -> bytes:
+        """The result of `work`, in which `call` may wait for a batch.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED, where its time was up before a batch began with it.
+            Exception: what `work` raises.
+        """
+        try:
+            return await work
+        except asyncio.TimeoutError:
+            batches = (batch for queue in self._queues.values() for batch in queue)
+            if any(task.run is call.batched for batch in batches for task in batch.tasks):
+                raise ServingError(
+                    Code.RESOURCE_EXHAUSTED,
+                    "Run() timeout exceeded while waiting in batching queue",
+                ) from None
+            raise
 
     # === Which batch is next ===
 
@@ -141,7 +185,7 @@ class Batcher:
         now = perf_counter()
         for task in batch.tasks:
             micros = (now - task.enqueued) * MICRO
-            self._metrics.queuing_latency.record(micros, self._pool_name)
+            self._metrics.queuing_latency.record(micros, "")  # TensorFlow Serving names no pool
             self._metrics.queue_time.record(micros, *_labels(task.run))
         self._metrics.batch_runs.increment()
         self._metrics.batch_size.record(batch.rows, *_labels(batch.tasks[0].run))
@@ -184,19 +228,22 @@ class Batcher:
         if padding:
             self._metrics.batch_padding.increment(*_labels(first), by=padding)
         feeds = {
-            name: _merged([task.run.feeds[name] for task in tasks], padding, parameters)
+            name: merged([task.run.feeds[name] for task in tasks], padding, parameters)
             for name in first.feeds
         }
         outputs = first.servable.run(first.signature, feeds, first.outputs)
         for array in outputs.values():
             if array.ndim == 0:
-                raise invalid("Batched output tensor has 0 dimensions")
-            if len(array) != rows + padding:
-                raise invalid(
-                    "Batched output tensor's 0th dimension does not equal the sum of the 0th "
-                    "dimension sizes of the input tensors"
+                raise ServingError(
+                    Code.FAILED_PRECONDITION, "Batched output tensor has 0 dimensions"
                 )
-        return _split(outputs, [task.rows for task in tasks])
+            if len(array) != rows + padding:
+                raise ServingError(
+                    Code.FAILED_PRECONDITION,
+                    "Batched output tensor's 0th dimension does not equal the sum of the 0th "
+                    "dimension sizes of the input tensors",
+                )
+        return split(outputs, [task.rows for task in tasks])
 
     def stop(self) -> None:
         """Wait for the batches under way."""
@@ -214,10 +261,10 @@ def _parameters(batch: _Batch) -> Batching:
 def _rows(run: Run) -> int:
     """The common size of the inputs' first dimension."""
     arrays = list(run.feeds.values())
-    if any(array.ndim == 0 for array in arrays):
-        raise invalid("Batching Run() input tensors must have at least one dimension")
     if not arrays:
         raise invalid("Batching Run() must have at least one input tensor")
+    if any(array.ndim == 0 for array in arrays):
+        raise invalid("Batching Run() input tensors must have at least one dimension")
     if any(len(array) != len(arrays[0]) for array in arrays):
         raise invalid("Batching Run() input tensors must have equal 0th-dimension size")
     return len(arrays[0])
@@ -235,36 +282,3 @@ def _key(run: Run, parameters: Batching) -> Hashable:
 def _slice(run: Run, start: int, size: int) -> Run:
     feeds = {name: array[start : start + size] for name, array in run.feeds.items()}
     return Run(run.servable, run.signature, feeds, run.outputs)
-
-
-def _merged(arrays: Sequence[np.ndarray], padding: int, parameters: Batching) -> np.ndarray:
-    """One array of all rows, with `padding` more: copies of a row are sure to be valid input."""
-    if parameters.pad_variable_length:
-        arrays = _equally_long(arrays)
-    if padding:
-        arrays = [*arrays, np.repeat(arrays[-1][:1], padding, axis=0)]
-    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
-
-
-def _equally_long(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Fill up every dimension but the first with each array's own first value."""
-    largest = np.max([array.shape for array in arrays], axis=0)
-    found = []
-    for array in arrays:
-        if array.shape[1:] == tuple(largest[1:]):
-            found.append(array)
-            continue
-        if not array.size:
-            raise invalid("Got empty tensor in batch of non-empty tensors.")
-        wide = np.full((len(array), *largest[1:]), array.flat[0], array.dtype)
-        wide[tuple(slice(size) for size in array.shape)] = array
-        found.append(wide)
-    return found
-
-
-def _split(outputs: Mapping[str, np.ndarray], sizes: Sequence[int]) -> list[Outputs]:
-    found, start = [], 0
-    for size in sizes:
-        found.append({name: array[start : start + size] for name, array in outputs.items()})
-        start += size
-    return found

@@ -6,7 +6,7 @@ It only looks; the manager is what loads and unloads.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from serving.server.lifecycle import State, Version
@@ -63,7 +63,7 @@ class Catalog:
 
     def _find(self, model: str, version: int | None, label: str | None) -> Version:
         versions = self._models.get(model, {})
-        if label:
+        if label is not None:
             number = self._labels.get(model, {}).get(label)
             if number is None:
                 raise invalid(f"Unrecognized servable version label: {label}")
@@ -126,16 +126,22 @@ class Catalog:
                 if version.state is State.END and version.error is not None
             ]
 
-    def unavailable(self) -> str:
-        """What TensorFlow Serving says of the models that could not be loaded; empty for none."""
-        failed = self.failures()
+    def unavailable(self, what: str = "servable", of: Collection[str] | None = None) -> str:
+        """What TensorFlow Serving says of the models that could not be loaded; empty for none.
+
+        Args:
+            what: it calls them `servable` at the start and `model` after it.
+            of: the models that matter; all of them by default.
+        """
+        newest = {version.model: version for version in sorted(self.failures(), key=_number)}
+        failed = [newest[name] for name in sorted(newest) if of is None or name in of]
         if not failed:
             return ""
         reasons = "".join(
             f"{{{version} due to error: {version.code.name}: {version.message}}}, "
             for version in failed
         )
-        return f"{len(failed)} servable(s) did not become available: {{{reasons}}}"
+        return f"{len(failed)} {what}(s) did not become available: {{{reasons}}}"
 
     def _available(self, model: str) -> bool:
         versions = self._models.get(model, {}).values()
@@ -149,3 +155,7 @@ class Catalog:
             and (known[number].state is State.END or not for_good)
             for number in self._aspired[model]
         )
+
+
+def _number(version: Version) -> int:
+    return version.number

@@ -6,13 +6,15 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from serving.config.batching import Batching, parse_batching, read_batching
-from serving.config.models import ModelConfig, VersionPolicy, check_base_path, read_models
+from serving.config import messages, text
+from serving.config.batching import Batching, parse_batching, read_batching, server_batching
+from serving.config.models import ModelConfig, ModelFile, VersionPolicy, check_base_path
 from serving.config.store import BATCHING_FILE, MODELS_FILE, MONITORING_FILE, store_models
-from serving.config.text import BrokenText, MissingFile, read_monitoring
+from serving.config.text import BrokenText, UnreadableFile, read_monitoring
 from serving.errors import ConfigError, PortInUse, StartError
 from serving.server.flags import Flags, inert, parse, usage
 from serving.server.status import ServingError
@@ -76,10 +78,9 @@ def run(
     _warn_of_inert(flags)
     policy = VersionPolicy("all") if latest is None else VersionPolicy("latest", count=latest)
 
-    def list_models() -> Sequence[ModelConfig]:
-        if config is not None:
-            return read_models(Path(config) / MODELS_FILE)
-        return store_models(Path(store), policy)
+    list_models: Callable[[], Sequence[ModelConfig]] = partial(store_models, Path(store), policy)
+    if config is not None:
+        list_models = ModelFile(Path(config) / MODELS_FILE)
 
     serve(
         Plan(
@@ -88,7 +89,7 @@ def run(
             rest_port,
             grpc_port,
             host,
-            batching=_batching(flags),
+            batching=_batching(flags, strict=True),
             list_seconds=poll_seconds,
             reloadable=config is not None,
             metrics_path=_metrics_path(flags) if config is not None else DEFAULT_METRICS_PATH,
@@ -108,6 +109,9 @@ def main(arguments: Sequence[str]) -> int:
         server, library = _version("model-zoo-serving"), _version("tensorflow")
         sys.stdout.write(f"TensorFlow ModelServer: {server}\nTensorFlow Library: {library}\n")
         return 0
+    if unknown[:1] == ["--help"]:
+        _say(usage())
+        return NATIVE_FAILURE
     for argument in unknown[:1]:
         _say(f"unknown argument: {argument}\n{usage()}")
     _log_to_stderr()
@@ -116,9 +120,9 @@ def main(arguments: Sequence[str]) -> int:
         _serve_by_flags(flags)
     except BrokenText as error:
         log.error("%s", error.native)
-        return _failed(f"INVALID_ARGUMENT: Invalid protobuf file: '{error.path}'", NATIVE_FAILURE)
-    except MissingFile as error:
-        return _failed(f"NOT_FOUND: {error.path}; No such file or directory", NATIVE_FAILURE)
+        return _failed(f"INVALID_ARGUMENT: {error.invalid}", NATIVE_FAILURE)
+    except UnreadableFile as error:
+        return _failed(f"{error.code}: {error.native}", NATIVE_FAILURE)
     except ConfigError as error:
         return _failed(f"INVALID_ARGUMENT: {error}", NATIVE_FAILURE)
     except PortInUse as error:
@@ -140,35 +144,53 @@ def script() -> int:
 def _serve_by_flags(flags: Flags) -> None:
     from serving.server.server import Plan, serve
 
-    if flags.port == 0 and flags.rest_api_port == 0 and not flags.grpc_socket_path:
-        raise ConfigError("Neither --port nor --rest_api_port is set: give at least one.")
+    if flags.port == 0 and not flags.grpc_socket_path:
+        raise ConfigError(
+            "At least one of server_options.grpc_port or server_options.grpc_socket_path must be "
+            "set."
+        )
+    list_models, batching = _model_list(flags), _batching(flags)
+    _check_parallelism(flags)
     rest_port = flags.rest_api_port or None
     if rest_port is not None and rest_port == flags.port:
         log.error(
-            "--rest_api_port cannot be the same as --port: the HTTP/REST API is not exported."
+            "server_options.http_port cannot be same as grpc_port. Please use a different port for "
+            "HTTP/REST API. Skipped exporting HTTP/REST API."
         )
         rest_port = None
     serve(
         Plan(
             flags,
-            _model_list(flags),
+            list_models,
             rest_port,
             flags.port or None,
-            batching=_batching(flags),
+            batching=batching,
             list_seconds=_list_seconds(flags),
-            metrics_path=_metrics_path(flags),
+            metrics_path=_metrics_path(flags) if rest_port is not None else "",
         )
     )
 
 
-def _batching(flags: Flags) -> Batching | None:
+def _check_parallelism(flags: Flags) -> None:
+    inside, between = flags.tensorflow_intra_op_parallelism, flags.tensorflow_inter_op_parallelism
+    if inside > 0 and between > 0 and flags.tensorflow_session_parallelism > 0:
+        raise ConfigError(
+            "Either configure server_options.tensorflow_session_parallelism or "
+            "(server_options.tensorflow_intra_op_parallelism, "
+            "server_options.tensorflow_inter_op_parallelism) separately. "
+            "You cannot configure all."
+        )
+
+
+def _batching(flags: Flags, *, strict: bool = False) -> Batching | None:
     if flags.batching_parameters_file and not flags.enable_batching:
         raise ConfigError(
             "server_options.batching_parameters_file is set without setting "
             "server_options.enable_batching to true."
         )
     if flags.batching_parameters_file:
-        return parse_batching(read_batching(Path(flags.batching_parameters_file)))
+        path = Path(flags.batching_parameters_file)
+        return parse_batching(read_batching(path)) if strict else server_batching(path)
     return Batching() if flags.enable_batching else None
 
 
@@ -187,13 +209,23 @@ def _model_list(flags: Flags) -> Callable[[], Sequence[ModelConfig]]:
     """What the source asks: the config file's models, or the one of the flags."""
     if flags.model_config_file:
         path = Path(flags.model_config_file)
-        return lambda: read_models(path)
+        text.read(path, messages.ModelServerConfig)  # a broken one comes before other mistakes
+        return ModelFile(path)
     if not flags.model_base_path:
         raise ConfigError(
             "Both server_options.model_base_path and server_options.model_config_file are empty!"
         )
-    check_base_path(flags.model_name, flags.model_base_path)
-    return lambda: [ModelConfig(flags.model_name, flags.model_base_path)]
+    log.info(
+        "Building single TensorFlow model file config:  model_name: %s model_base_path: %s",
+        flags.model_name,
+        flags.model_base_path,
+    )
+
+    def list_model() -> Sequence[ModelConfig]:
+        check_base_path(flags.model_name, flags.model_base_path)
+        return [ModelConfig(flags.model_name, flags.model_base_path)]
+
+    return list_model
 
 
 def _failed(reason: str, status: int) -> int:

@@ -48,6 +48,7 @@ class Call:
     run_seconds: float = 0.0
     started: float = field(default_factory=time.perf_counter)
     run_started: float | None = None  # while the model runs
+    batched: Run | None = None  # what a batch is to run for it
 
     def left(self, timeout: float) -> float:
         """Seconds until this request is late.
@@ -158,7 +159,8 @@ class Core:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         task.add_done_callback(_swallow)  # where the client has gone, nobody looks at its error
-        return await (asyncio.shield(task) if left is None else until(task, left))
+        work = asyncio.shield(task) if left is None else until(task, left)
+        return await self._batcher.waiting(work, args[0])
 
     async def _steps(
         self,
@@ -182,7 +184,7 @@ class Core:
             await self.execution.run(("ready", kind), size, run.ready)
         except Exception as error:
             return error
-        call.run_started = time.perf_counter()
+        call.batched, call.run_started = run, time.perf_counter()
         try:
             if run.servable.batching is None:
                 return await self.execution.run(("run", kind), size, run.now)

@@ -15,7 +15,7 @@ from google.protobuf import text_format
 
 from serving import dtypes
 from serving.server.servable import DEFAULT_SIGNATURE, Servable, Signature, TensorSpec
-from serving.server.status import Code, ServingError, invalid
+from serving.server.status import invalid
 
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
@@ -79,20 +79,20 @@ def task(servable: Servable, signature: Signature, method: str, *, named: bool =
         raise invalid(
             f"Expected {what} signature method_name to be {method}. Was: {signature.method_name}"
         )
+    count = len(signature.outputs)
     if len(signature.inputs) != 1:
         raise invalid("Expected one input Tensor.")
-    outputs = _classify_outputs if method == CLASSIFY else _regress_outputs
+    if method == CLASSIFY and count not in (1, 2):
+        raise invalid(f"Expected one or two output Tensors, found {count}")
+    if method == REGRESS and count != 1:
+        raise invalid("Expected one output Tensor.")
     if INPUT not in signature.inputs:
-        raise ServingError(
-            Code.FAILED_PRECONDITION,
-            f"No {what} inputs found in SignatureDef: {_text(servable, signature)}",
-        )
+        raise invalid(f"No {what} inputs found in SignatureDef: {_text(servable, signature)}")
+    outputs = _classify_outputs if method == CLASSIFY else _regress_outputs
     return Task(method, signature, outputs(servable, signature))
 
 
 def _classify_outputs(servable: Servable, signature: Signature) -> tuple[str, ...]:
-    if len(signature.outputs) not in (1, 2):
-        raise invalid(f"Expected one or two output Tensors, found {len(signature.outputs)}")
     found = tuple(name for name in ("classes", "scores") if name in signature.outputs)
     if not found:
         raise invalid(
@@ -103,8 +103,6 @@ def _classify_outputs(servable: Servable, signature: Signature) -> tuple[str, ..
 
 
 def _regress_outputs(servable: Servable, signature: Signature) -> tuple[str, ...]:
-    if len(signature.outputs) != 1:
-        raise invalid("Expected one output Tensor.")
     if "outputs" not in signature.outputs:
         raise invalid(f"No regression outputs found in SignatureDef: {_text(servable, signature)}")
     return ("outputs",)
@@ -112,6 +110,12 @@ def _regress_outputs(servable: Servable, signature: Signature) -> tuple[str, ...
 
 def _text(servable: Servable, signature: Signature) -> str:
     return text_format.MessageToString(servable.signature_defs[signature.key])
+
+
+def check_same_input(first: Task, other: Task) -> None:
+    """Raise INVALID_ARGUMENT where the two read different tensors."""
+    if other.signature.inputs[INPUT].tensor != first.signature.inputs[INPUT].tensor:
+        raise invalid("Input tensor must be the same for all Signatures.")
 
 
 def together(tasks: Sequence[Task]) -> Signature:
@@ -123,8 +127,7 @@ def together(tasks: Sequence[Task]) -> Signature:
     first = tasks[0].signature.inputs[INPUT]
     outputs: dict[str, TensorSpec] = {}
     for each in tasks:
-        if each.signature.inputs[INPUT].tensor != first.tensor:
-            raise invalid("Input tensor must be the same for all Signatures.")
+        check_same_input(tasks[0], each)
         for name in each.outputs:
             spec = each.signature.outputs[name]
             outputs[spec.tensor] = spec

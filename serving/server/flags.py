@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from zoo.errors import InvalidOption
 
-_TRUE, _FALSE = ("true", "1"), ("false", "0")
+_BOOLEANS = {"true": True, "false": False}
+_INTEGER = re.compile(r"\s*([+-]?[0-9]+)")
 
 
 def _flag(default: Any, text: str, kind: str = "", *, inert: bool = False) -> Any:
@@ -85,6 +87,7 @@ class Flags:
     # === Others ===
     monitoring_config_file: str = _flag("", "MonitoringConfig in text format")
     enable_profiler: bool = _flag(True, "Serve TensorFlow's profiler", inert=True)
+    thread_pool_factory_config_file: str = _flag("", "ThreadPoolConfig in text format", inert=True)
     enable_signature_method_name_check: bool = _flag(
         False, "Classify and Regress only by signatures of that method"
     )
@@ -104,6 +107,9 @@ def table() -> list[Field]:
     return [f for f in fields(Flags) if f.metadata]
 
 
+_LONG = {f.name for f in table() if f.metadata["kind"] == "int64"} | {"max_request_bytes"}
+
+
 def parse(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
     """Read `--name=value`, `--name value` and, for a boolean, `--name`.
 
@@ -120,13 +126,16 @@ def parse(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
         argument = rest.pop(0)
         name, equals, value = argument.removeprefix("--").partition("=")
         kind = kinds.get(name) if argument.startswith("--") else None
+        if argument == "--":
+            return flags, [*unknown, argument, *rest]
         if kind is None:
+            _refuse_longer(argument)
             unknown.append(argument)
             continue
         if not equals:
             takes_next = rest and not rest[0].startswith("--")
             if kind is bool:
-                takes_next = takes_next and rest[0].lower() in _TRUE + _FALSE
+                takes_next = takes_next and rest[0].lower() in _BOOLEANS
                 value = rest.pop(0) if takes_next else "true"
             elif takes_next:
                 value = rest.pop(0)
@@ -137,19 +146,40 @@ def parse(arguments: Sequence[str]) -> tuple[Flags, list[str]]:
     return flags, unknown
 
 
+def _refuse_longer(argument: str) -> None:
+    """TensorFlow takes what follows a boolean's name for its value, with or without a `=`."""
+    for f in table():
+        if type(f.default) is bool and argument.startswith(f"--{f.name}"):
+            raise _uninterpreted(argument.removeprefix(f"--{f.name}"), f.name)
+
+
 def _convert(name: str, kind: type, value: str) -> Any:
-    if kind is bool:
-        if value.lower() in _TRUE + _FALSE:
-            return value.lower() in _TRUE
-    elif kind is str:
+    if kind is str:
         return value
-    else:
-        try:
-            return kind(value)
-        except ValueError:
-            pass
-    wanted = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
-    raise InvalidOption(f"Flag --{name} has the value {value!r}: it takes {wanted}.")
+    if kind is bool:
+        if value.lower() not in _BOOLEANS:
+            raise _uninterpreted(f"={value}", name)
+        return _BOOLEANS[value.lower()]
+    try:
+        if kind is float:
+            return float(value.replace("_", "?"))  # Python's float would read 1_0
+        digits = _INTEGER.fullmatch(value)
+        if digits:
+            return _as_c(int(digits[1]), 64 if name in _LONG else 32)
+    except ValueError:
+        pass
+    raise _uninterpreted(value, name)
+
+
+def _as_c(number: int, bits: int) -> int:
+    """What C reads: the nearest of 64 bits, and of these the lower ones."""
+    number = max(-(2**63), min(number, 2**63 - 1))
+    half = 1 << (bits - 1)
+    return (number + half) % (2 * half) - half
+
+
+def _uninterpreted(value: str, name: str) -> InvalidOption:
+    return InvalidOption(f"Couldn't interpret value {value} for flag {name}.")
 
 
 def cores() -> int:

@@ -45,12 +45,17 @@ class Version:
         return f"{{name: {self.model} version: {self.number}}}"
 
     @property
+    def outcome(self) -> ServingError | None:
+        """Why it was given up: nobody is told of an error while it is still tried again."""
+        return self.error if self.state is State.END else None
+
+    @property
     def code(self) -> Code:
-        return self.error.code if self.error else Code.OK
+        return self.outcome.code if self.outcome else Code.OK
 
     @property
     def message(self) -> str:
-        return self.error.message if self.error else ""
+        return self.outcome.message if self.outcome else ""
 
 
 def fingerprint(path: Path) -> tuple:

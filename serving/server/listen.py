@@ -42,9 +42,9 @@ def claim(host: str, port: int, what: str) -> socket.socket:
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         found.bind((host, port))
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # the latter for a number that is no port
         found.close()
-        raise PortInUse(port, what, error.strerror or str(error)) from error
+        raise PortInUse(port, what, getattr(error, "strerror", None) or str(error)) from error
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import time
 from pathlib import Path
@@ -17,8 +18,10 @@ from serving.server.flags import Flags
 from serving.server.manager import Loader
 from serving.server.metrics import Metrics
 from serving.server.servable import Servable
-from serving.server.status import Code, from_exception, invalid
+from serving.server.status import Code, ServingError, invalid
 from zoo import quiet
+
+log = logging.getLogger(__name__)
 
 
 def import_tensorflow() -> None:
@@ -54,7 +57,7 @@ def make_loader(
         ConfigError: the session's configuration cannot be read.
     """
     config = _session_config(flags)
-    tags = flags.saved_model_tags.split(",")
+    tags = (flags.saved_model_tags or "serve").split(",")
     interpreters = flags.num_tflite_pools * flags.num_tflite_interpreters_per_pool
     metrics = metrics or Metrics()
 
@@ -89,25 +92,39 @@ def make_loader(
 
 
 def _batching_of(path: Path, flags: Flags, common: Batching | None) -> Batching | None:
-    if common is None or not flags.enable_per_model_batching_parameters:
-        return common
-    try:
-        return of_version(path)  # without a file of its own, a version is not batched
-    except ConfigError as error:
-        raise invalid(str(error)) from error
+    found = common
+    if common is not None and flags.enable_per_model_batching_parameters:
+        try:
+            found = of_version(path)  # without a file of its own, a version is not batched
+        except text.BrokenText as error:
+            log.error("%s", error.native)
+            raise invalid(error.invalid) from error
+        except text.UnreadableFile as error:
+            raise ServingError(Code[error.code], error.native) from error
+        except ConfigError as error:
+            raise invalid(str(error)) from error
+    if found is not None and found.fault:
+        raise invalid(found.fault)
+    return found
 
 
 def _warm_up(loaded: Servable, path: Path, flags: Flags, metrics: Metrics) -> None:
-    started, code = time.perf_counter(), Code.OK
+    """Warm a version up. In the metrics is what read its file, to the end or to a broken place."""
+    started, there = time.perf_counter(), (path / warmup.WARMUP_FILE).is_file()
+
+    def record(status: str) -> None:
+        micros = (time.perf_counter() - started) * 1e6
+        metrics.warmup_latency.record(micros, str(path), status)
+
     try:
         count = warmup.warm_up(loaded, path, iterations=flags.num_request_iterations_for_warmup)
-        metrics.warmup_records.increment(str(path), by=count)
-    except Exception as error:
-        code = from_exception(error).code
+    except ServingError as error:
+        if error.code is Code.DATA_LOSS:
+            record(f"{error.code.name}: {error.message.removesuffix(warmup.ADVICE)}")
         raise
-    finally:
-        micros = (time.perf_counter() - started) * 1e6
-        metrics.warmup_latency.record(micros, str(path), code.name)
+    if there:
+        metrics.warmup_records.increment(str(path), by=count)
+        record(Code.OK.name)
 
 
 def _forget_files(path: Path) -> None:

@@ -16,6 +16,7 @@ Three things are better than there:
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -30,6 +31,7 @@ from serving.server.status import Code, ServingError, from_exception
 log = logging.getLogger(__name__)
 
 Loader = Callable[[str, int, Path], Servable]
+SOON_SECONDS = 1.0  # a retry that is due later waits for the next poll
 
 
 class Lease:
@@ -162,6 +164,8 @@ class Manager(Catalog):
             closing = [version for version in retired if version.users == 0]
         for version in due:
             self._submit(self._loading, self._load, version)
+        for version in retired:
+            log.info("Quiescing servable version %s", version)
         for version in closing:
             self._submit(self._unloading, self._close, version)
 
@@ -219,6 +223,8 @@ class Manager(Catalog):
             version.state = State.LOADING
             version.attempts += 1
         version.fingerprint = fingerprint(version.path)
+        log.info("Successfully reserved resources to load servable %s", version)
+        log.info("Approving load for servable version %s", version)
         log.info("Loading servable version %s", version)
         try:
             servable = self._load_whole(version)
@@ -252,11 +258,17 @@ class Manager(Catalog):
         log.error("Loading servable: %s failed: %s", version, text)
         if exhausted:
             log.error("Servable %s cannot be loaded: %s", version, text)
+        elif self._retry_seconds < SOON_SECONDS:  # not only when the folders are polled next
+            wait = max(0.0, self._retry_seconds) + 0.001
+            timer = threading.Timer(wait, self.reconcile, (version.model,), {"look": False})
+        timer.daemon = True
+        timer.start()
 
     def _close(self, version: Version) -> None:
         with self._lock:
             servable, version.servable = version.servable, None
         if servable is not None:
+            log.info("Done quiescing servable version %s", version)
             log.info("Unloading servable version %s", version)
             servable.close()
         with self._lock:

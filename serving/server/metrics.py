@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 Labels = tuple[str, ...]
 State = dict[Labels, Any]
 
+NATIVE = ":tensorflow:"  # begins the names that TensorFlow Serving has as well
 MAX_CELLS = 10_000  # a client chooses the names it asks for: they must not fill the memory
 _OTHER = "(other)"
 
@@ -34,6 +35,7 @@ class Metric(ABC):
         lock: threading.Lock | None = None,
     ):
         self.name, self.labels, self.text = name, tuple(labels), text
+        self.native = name.startswith(NATIVE)
         self._lock = lock or threading.Lock()
         self._cells: State = {}
 
@@ -107,7 +109,11 @@ class Cell:
 
 
 class Histogram(Metric):
-    """How often a value fell into each bucket; `limits` are upper ends, infinity goes without."""
+    """How often a value fell into each bucket; `limits` are upper ends, infinity goes without.
+
+    TensorFlow's buckets hold what is less than their limit, Prometheus's what is not more. The
+    metrics that TensorFlow Serving has as well count as it does.
+    """
 
     kind = "histogram"
 
@@ -120,6 +126,7 @@ class Histogram(Metric):
         lock: threading.Lock | None = None,
     ):
         super().__init__(name, labels, text, lock)
+        self._search = bisect_right if self.native else bisect_left
         self.limits = tuple(limits)
         self._names = [f"{limit:g}" for limit in self.limits] + ["+Inf"]
 
@@ -129,12 +136,8 @@ class Histogram(Metric):
             self._cell(labels).add(bucket, value)
 
     def bucket(self, value: float) -> int:
-        """Which bucket a value belongs to.
-
-        TensorFlow's buckets hold what is less than their limit, Prometheus's what is not more: the
-        page is Prometheus's.
-        """
-        return bisect_left(self.limits, value)
+        """Which bucket a value belongs to."""
+        return self._search(self.limits, value)
 
     def cell(self, *labels: str) -> Cell:
         """What is counted under these labels."""
@@ -312,11 +315,14 @@ class Metrics:
             metric.add_state(states.get(metric.name, {}))
 
     def page(self) -> bytes:
-        """The page, in Prometheus's text format. Metrics without a sample are left out."""
+        """The page, in Prometheus's text format.
+
+        As from TensorFlow Serving, its metrics are named before they have a sample. Ours are not.
+        """
         lines: list[str] = []
         for metric in sorted(self.all, key=lambda metric: metric.name):
             samples = metric.lines()
-            if samples:
+            if samples or metric.native:
                 lines += [f"# HELP {metric.name} {metric.text}"]
                 lines += [f"# TYPE {metric.name} {metric.kind}", *samples]
         return ("\n".join(lines) + "\n").encode("utf-8", "replace")

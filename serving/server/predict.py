@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 
 from serving import tensor_proto
-from serving.server.servable import DEFAULT_SIGNATURE, Servable, Signature, check_feeds
+from serving.server.servable import (
+    DEFAULT_SIGNATURE,
+    Servable,
+    Signature,
+    Unfit,
+    WrongType,
+    check_feeds,
+)
 from serving.server.status import Code, ServingError, invalid
 from serving.server.steps import Run
+
+METHODS = tuple(f"tensorflow/serving/{name}" for name in ("predict", "classify", "regress"))
 
 
 def signature_for(servable: Servable, name: str) -> Signature:
@@ -31,18 +40,35 @@ def prepare(
     signature: Signature,
     feeds: Mapping[str, np.ndarray],
     output_filter: Sequence[str] = (),
+    *,
+    named: bool = False,
 ) -> Run:
     """The run of `signature` on `feeds`.
 
     Args:
         output_filter: names of the outputs to compute; all of them where it is empty.
+        named: whether the signature must carry the name of a method.
 
     Raises:
         ServingError: feeds or filter that do not fit the signature.
     """
-    complete = check_feeds(signature, feeds)
+    if named and signature.method_name not in METHODS:
+        raise ServingError(
+            Code.INTERNAL,
+            f"Expected prediction signature method_name to be one of {{{', '.join(METHODS)}}}. "
+            f"Was: {signature.method_name}",
+        )
+    try:
+        complete = check_feeds(signature, feeds)
+    except WrongType:
+        _filtered(signature, output_filter)  # a wrong filter is told first
+        raise
     if not output_filter:
         return Run(servable, signature, complete)
+    return Run(servable, signature, complete, _filtered(signature, output_filter))
+
+
+def _filtered(signature: Signature, output_filter: Sequence[str]) -> tuple[str, ...]:
     seen: set[str] = set()
     for name in output_filter:
         if name not in signature.outputs:
@@ -54,20 +80,18 @@ def prepare(
             raise invalid(f"duplicate output tensor alias: {name}")
         seen.add(name)
     # in the signature's order, however they were asked for: that is one callable for all orders
-    wanted = tuple(name for name in signature.outputs if name in seen)
-    return Run(servable, signature, complete, wanted)
+    return tuple(name for name in signature.outputs if name in seen)
 
 
-def tensor_feeds(inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Arrays from a map of TensorProto.
+def tensor_feeds(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Arrays from a map of TensorProto; an `Unfit` for each that no array holds.
 
-    Raises:
-        ServingError: INVALID_ARGUMENT naming the input that does not parse.
+    That is an error only once all the names are known to be right, which `check_feeds` finds out.
     """
-    feeds = {}
+    feeds: dict[str, Any] = {}
     for name in inputs:
         try:
             feeds[name] = tensor_proto.to_array(inputs[name])
         except (tensor_proto.BadTensor, MemoryError):
-            raise invalid(f"tensor parsing error: {name}") from None
+            feeds[name] = Unfit(tensor_proto.foreign_type(inputs[name]))
     return feeds

@@ -37,10 +37,11 @@ class Recording:
         """One more: what it took in all, and its run of the model."""
         metrics, micros, run = self._metrics, seconds * MICRO, run_seconds * MICRO
         whole = metrics.request_latency.bucket(micros)
+        whole_too = metrics.version_latency.bucket(micros)
         part, graph = metrics.runtime_latency.bucket(run), metrics.graph_run_time.bucket(run)
         with metrics.lock:
             self._latency.add(whole, micros)
-            self._of_version.add(whole, micros)
+            self._of_version.add(whole_too, micros)
             self._runtime.add(part, run)
             self._graph.add(graph, run)
         metrics.request_count.increment(self._model, Code.OK.name)

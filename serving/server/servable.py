@@ -13,7 +13,7 @@ import numpy as np
 
 from serving import dtypes, tensor_proto
 from serving.config.batching import Batching
-from serving.server.status import invalid
+from serving.server.status import Code, ServingError, invalid
 
 DEFAULT_SIGNATURE = "serving_default"
 MAX_SHARED = 64
@@ -21,15 +21,40 @@ MAX_SHARED = 64
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """One input or output of a signature: its tensor in the graph and its element type."""
+    """One input or output of a signature: its tensor in the graph and its element type.
+
+    A signature may name another type than its graph has: REST reads values by the signature, and
+    what the graph is fed with must be `fed`.
+    """
 
     tensor: str
     dtype_number: int
     shape: tuple[int | None, ...] | None  # None: unknown rank
+    fed: int = 0  # as `dtype_number` where it is not given
+
+    def __post_init__(self) -> None:
+        if not self.fed:
+            object.__setattr__(self, "fed", self.dtype_number)
 
     @property
     def dtype(self) -> dtypes.DType | None:
         return dtypes.BY_NUMBER.get(self.dtype_number)
+
+
+@dataclass(frozen=True)
+class Unfit:
+    """Stands among feeds for a tensor that no array holds.
+
+    Attributes:
+        kind: its element type's name; None for a tensor that is broken.
+    """
+
+    kind: str | None
+    dtype = np.dtype("V1")  # of no tensor, so that no input takes it
+
+
+class WrongType(ServingError):
+    """Feeds whose names fit and whose element types do not: TensorFlow says this last of all."""
 
 
 @dataclass
@@ -153,8 +178,8 @@ def check_feeds(signature: Signature, feeds: Mapping[str, np.ndarray]) -> dict[s
             f"Sent extra: {_braced(given.keys() - wanted.keys())}. "
             f"Missing but required: {_braced(wanted.keys() - given.keys())}."
         )
-    complete = {}
-    for position, (name, spec) in enumerate(wanted.items()):
+    complete, fit = {}, True
+    for name, spec in wanted.items():
         array = given.get(name)
         if array is None:
             array = signature.defaults.get(name)
@@ -165,13 +190,59 @@ def check_feeds(signature: Signature, feeds: Mapping[str, np.ndarray]) -> dict[s
                 f" or default input alias set: {','.join(sorted(signature.defaults))}"
             )
         dtype = dtypes.of_array(array)
-        if dtype is None or dtype.number != spec.dtype_number:
-            expected = spec.dtype.name if spec.dtype else "an unsupported type"
-            actual = dtype.name if dtype else str(array.dtype)
-            raise invalid(f"Expects arg[{position}] to be {expected} but {actual} is provided")
-        _check_rank(name, spec, array)
+        if dtype is None or dtype.number != spec.fed:
+            if isinstance(array, Unfit) and array.kind is None:
+                raise invalid(f"tensor parsing error: {name}")
+            fit = False
+        elif spec.shape is not None and len(spec.shape) > 2:
+            _check_rank(name, spec, array)
         complete[name] = array
+    if signature.defaults and not given.keys() <= wanted.keys():
+        used = sorted(given.keys() & wanted.keys())
+        raise invalid(
+            f"Inputs contains invalid name. Used request inputs: {','.join(used)}, "
+            f"request input: {','.join(sorted(given))}"
+        )
+    if not fit:
+        raise _wrong_type(signature, complete)
     return complete
+
+
+def _wrong_type(signature: Signature, feeds: Mapping[str, Any]) -> WrongType:
+    """What a session says of feeds that are not all of their inputs' types.
+
+    It numbers its arguments by the names of their tensors, not by those of the inputs.
+    """
+    kinds = {name: _kind(array) for name, array in feeds.items()}
+    if "resource" in kinds.values():
+        return WrongType(Code.INVALID_ARGUMENT, _RESOURCE)
+    by_tensor = sorted(signature.inputs.items(), key=lambda item: item[1].tensor.encode())
+    known = dtypes.BY_NUMBER
+    pairs = (
+        (known[spec.fed].name if spec.fed in known else "an unsupported type", kinds[name])
+        for name, spec in by_tensor
+    )
+    position, (expected, kind) = next(
+        (at, pair) for at, pair in enumerate(pairs) if pair[0] != pair[1]
+    )
+    return WrongType(
+        Code.INVALID_ARGUMENT, f"Expects arg[{position}] to be {expected} but {kind} is provided"
+    )
+
+
+_RESOURCE = (
+    "Invalid resource type hash code: 0(name:  type: ). Perhaps a resource tensor was being "
+    "provided as a feed? That is not currently allowed. Please file an issue at "
+    "https://github.com/tensorflow/tensorflow/issues/new, ideally with a short code snippet that "
+    "leads to this error message."
+)
+
+
+def _kind(array: Any) -> str | None:
+    if isinstance(array, Unfit):
+        return array.kind
+    dtype = dtypes.of_array(array)
+    return dtype.name if dtype else str(array.dtype)
 
 
 def _check_rank(name: str, spec: TensorSpec, array: np.ndarray) -> None:
@@ -182,7 +253,7 @@ def _check_rank(name: str, spec: TensorSpec, array: np.ndarray) -> None:
     ranks are compared here where a signature has three axes or more, and the rest is left to the
     graph, whose words clients know.
     """
-    if spec.shape is None or len(spec.shape) < 3 or array.ndim == len(spec.shape):
+    if array.ndim == len(spec.shape):
         return
     wanted = ",".join("?" if size is None else str(size) for size in spec.shape)
     given = ",".join(map(str, array.shape))

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NO_TIMEOUT_SECONDS = 365 * 24 * 3600.0  # for a timeout of 0 or less, which is none
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -128,7 +130,7 @@ def _lines(plan: Plan, sockets: Mapping[str, socket.socket]) -> list[str]:
         lines.append(f"Running gRPC ModelServer at {plan.host}:{port} ...")
     if "Unix" in sockets:
         path = plan.flags.grpc_socket_path
-        lines.append(f"Running gRPC ModelServer at UNIX socket unix:{path} ...")
+        lines.append(f"Running gRPC ModelServer at UNIX socket {path} ...")
     if "REST" in sockets:
         port = sockets["REST"].getsockname()[1]
         lines.append(f"Exporting HTTP/REST API at:localhost:{port} ...")
@@ -147,8 +149,8 @@ class _Server:
         metrics = Metrics()
         self._manager = role.manager(
             make_loader(flags, metrics, plan.batching),
-            load_threads=flags.num_load_threads or 2,
-            unload_threads=flags.num_unload_threads or 1,
+            load_threads=flags.num_load_threads if flags.num_load_threads > 0 else 2,
+            unload_threads=max(1, flags.num_unload_threads),
             max_retries=flags.max_num_load_retries,
             retry_seconds=flags.load_retry_interval_micros / 1e6,
         )
@@ -204,6 +206,7 @@ class _Server:
         reason = self._manager.unavailable()
         if reason and self._plan.strict:
             raise StartError(reason)
+        log.info("Finished adding/updating models")
 
     def _start_grpc(self, sockets: Mapping[str, socket.socket]) -> GrpcServer | None:
         listeners = [sockets[what] for what in ("gRPC", "Unix") if what in sockets]
@@ -222,7 +225,8 @@ class _Server:
         from serving.server.rest.service import RestServer
 
         flags = self._plan.flags
-        limits = Limits(flags.rest_api_timeout_in_ms / 1000, flags.max_request_bytes)
+        timeout = flags.rest_api_timeout_in_ms / 1000
+        limits = Limits(timeout if timeout > 0 else NO_TIMEOUT_SECONDS, flags.max_request_bytes)
         app = RestApp(
             self._core,
             limits,

@@ -11,13 +11,14 @@ import contextlib
 import ctypes
 import gc
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serving.server.servable import MAX_SHARED, Servable, Signature
-from serving.server.status import Code, ServingError
+from serving.server.servable import MAX_SHARED, Servable, Signature, TensorSpec
+from serving.server.status import Code, ServingError, invalid
 
 Fetch = Callable[..., list[np.ndarray]]
 
@@ -28,6 +29,10 @@ class SessionServable(Servable):
     def __init__(self, session: Any, meta_graph: Any):
         super().__init__(meta_graph.signature_def)
         self._session = session
+        for signature in self.signatures.values():
+            signature.inputs = {
+                name: _as_fed(session.graph, spec) for name, spec in signature.inputs.items()
+            }
 
     def run(
         self,
@@ -43,7 +48,11 @@ class SessionServable(Servable):
         if made is None:  # clients choose what to ask for, and there are enough callables
             everything = self.run(signature, feeds)
             return {name: everything[name] for name in names}
-        arrays = made(*[feeds[name] for name in signature.inputs])
+        try:
+            arrays = made(*[feeds[name] for name in signature.inputs])
+        except UnicodeDecodeError as error:
+            # TensorFlow's error quotes the input, which is not UTF-8, and its code is lost with it
+            raise invalid(error.object.decode("utf-8", "surrogateescape")) from None
         return {name: _as_array(array) for name, array in zip(names, arrays, strict=True)}
 
     def compile(self, signature: Signature, outputs: Sequence[str] | None = None) -> None:
@@ -84,6 +93,15 @@ class SessionServable(Servable):
         give_memory_back()
 
 
+def _as_fed(graph: Any, spec: TensorSpec) -> TensorSpec:
+    """`spec` with the type that the graph has; a tensor that is not there is told when it runs."""
+    try:
+        dtype = graph.get_tensor_by_name(spec.tensor).dtype
+    except (KeyError, ValueError):
+        return spec
+    return replace(spec, fed=dtype.base_dtype.as_datatype_enum)
+
+
 def give_memory_back() -> None:
     """Have the C library return what the weights took, instead of keeping it for later."""
     with contextlib.suppress(OSError, AttributeError):  # not glibc
@@ -118,6 +136,22 @@ def load(
             meta_graph = tf.compat.v1.saved_model.loader.load(session, list(tags), str(path))
         graph.finalize()
         return SessionServable(session, meta_graph)
-    except BaseException:
+    except BaseException as error:
         session.close()
-        raise
+        raise _native(error, path, tags) from error
+
+
+def _native(error: BaseException, path: Path, tags: Sequence[str]) -> BaseException:
+    """What TensorFlow Serving says where TensorFlow's Python loader has words of its own."""
+    if type(error) is OSError and "annot parse file" in str(error):
+        binary = path / "saved_model.pb"
+        file, form = (binary, "binary") if binary.is_file() else (f"{binary}txt", "text")
+        return ServingError(Code.DATA_LOSS, f"Can't parse {file} as {form} proto")
+    if type(error) is RuntimeError and "could not be found in SavedModel" in str(error):
+        return ServingError(
+            Code.NOT_FOUND,
+            f"Could not find meta graph def matching supplied tags: {{ {' '.join(tags)} }}. To "
+            "inspect available tag-sets in the SavedModel, please use the SavedModel CLI: "
+            "`saved_model_cli`",
+        )
+    return error

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from serving.config.models import ModelConfig
 from serving.config.store import is_version
-from serving.config.text import BrokenText
+from serving.config.text import BrokenText, UnreadableFile
 from serving.errors import ConfigError
 from serving.server.manager import Manager
 from serving.server.status import Code, ServingError
@@ -19,6 +19,9 @@ from serving.server.status import Code, ServingError
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+
+_NO_FILE = "Failed to read ModelServerConfig file: "
+NOT_RELOADED = "PollFilesystemAndReloadConfig failed to ReloadConfig: "
 
 ListModels = Callable[[], Sequence[ModelConfig]]
 
@@ -104,26 +107,27 @@ class Source:
             )
             log.info("Adding/updating models.")
             for model in models:
-                if model not in self._models:
-                    log.info(" (Re-)adding model: %s", model.name)
+                log.info(" (Re-)adding model: %s", model.name)
             self._models = list(models)
             self._generation += 1
             if self._poll_seconds >= 0:
                 self.poll()
 
     def reload(self, models: Sequence[ModelConfig]) -> None:
-        """Serve these models; returns when each has an available version.
+        """Serve these models; returns when each that is new has an available version.
 
         Raises:
-            ServingError: as `replace`; UNKNOWN where a model cannot be loaded, ABORTED where
+            ServingError: as `replace`; UNKNOWN where a new model cannot be loaded, ABORTED where
                 other models were asked for meanwhile.
         """
         with self._lock:
+            new = {model.name for model in models} - {model.name for model in self._models}
             self.replace(models)
             generation = self._generation
         waiting = True
         while waiting:
-            waiting, reason = bool(self._manager.undecided()), self._manager.unavailable()
+            waiting = not new.isdisjoint(self._manager.undecided())
+            reason = self._manager.unavailable("model", new)
             if self._stop.is_set() or generation != self._generation:
                 raise ServingError(Code.ABORTED, "The server was given other models meanwhile.")
             time.sleep(0.02 if waiting else 0)
@@ -139,16 +143,11 @@ class Source:
                 self._listed = models
             self._said.pop("", None)
         except BrokenText as error:
-            self._say(
-                "",
-                logging.ERROR,
-                f"{error.native}\nFailed to read ModelServerConfig file: "
-                f"Invalid protobuf file: '{error.path}'",
-            )
-        except ConfigError as error:
-            self._say("", logging.ERROR, f"Failed to read ModelServerConfig file: {error}")
-        except ServingError as error:
-            self._say("", logging.ERROR, f"Failed to ReloadConfig: {error}")
+            self._say("", logging.ERROR, f"{error.native}\n{_NO_FILE}{error.invalid}")
+        except UnreadableFile as error:
+            self._say("", logging.ERROR, f"{_NO_FILE}{error.native}")
+        except (ConfigError, ServingError) as error:
+            self._say("", logging.ERROR, f"{NOT_RELOADED}{error}")
 
     # === Which versions ===
 
@@ -165,28 +164,25 @@ class Source:
             self._say(
                 model.name,
                 logging.ERROR,
-                "FileSystemStoragePathSource encountered a filesystem access error: Could not find "
-                f"base path {model.base_path} for servable {model.name} with error NOT_FOUND: "
-                f"{model.base_path} {_reason(error)}",
+                "FileSystemStoragePathSource encountered a filesystem access error: "
+                + _reason(error, model),
             )
             self._manager.ensure(model.name)  # nothing is unloaded for a disk that went away
             return
         wanted = model.policy.choose(list(found))
         missing = sorted(set(model.policy.versions) - found.keys())
-        if not found:
-            self._say(
-                model.name,
-                logging.WARNING,
+        lines = [
+            f"Version {number} of servable {model.name}, which was requested to be served as a "
+            "'specific' version in the servable's version policy, was not found in the file system"
+            for number in missing
+        ]
+        if not wanted:
+            lines.append(
                 f"No versions of servable {model.name} found under base path {model.base_path}. "
-                "Did you forget to name your leaf directory as a number (eg. '/1/')?",
+                "Did you forget to name your leaf directory as a number (eg. '/1/')?"
             )
-        elif missing:
-            self._say(
-                model.name,
-                logging.WARNING,
-                f"Version(s) {', '.join(map(str, missing))} of servable {model.name}, which its "
-                f"version policy asks for, are not under base path {model.base_path}.",
-            )
+        if lines:
+            self._say(model.name, logging.WARNING, "\n".join(lines))
         else:
             self._said.pop(model.name, None)
         self._manager.aspire(model.name, {number: found[number] for number in wanted})
@@ -205,8 +201,14 @@ def versions_in(base_path: Path) -> dict[int, Path]:
         OSError: the base path cannot be listed.
     """
     with os.scandir(base_path) as entries:
-        return {int(entry.name): Path(entry.path) for entry in entries if is_version(entry)}
+        children = sorted(entries, key=lambda entry: entry.name)  # of `01` and `1`, the last
+    return {int(entry.name): Path(entry.path) for entry in children if is_version(entry)}
 
 
-def _reason(error: OSError) -> str:
-    return "not found" if isinstance(error, FileNotFoundError) else str(error.strerror)
+def _reason(error: OSError, model: ModelConfig) -> str:
+    if not isinstance(error, FileNotFoundError):
+        return f"{model.base_path}; {error.strerror}"
+    return (
+        f"Could not find base path {model.base_path} for servable {model.name} with error "
+        f"NOT_FOUND: {model.base_path} not found"
+    )

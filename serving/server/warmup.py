@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 MAX_RECORDS = 1000
+ADVICE = ". Please verify your warmup data is in TFRecord format."
 
 
 def warm_up(servable: Servable, path: Path, *, iterations: int = 1) -> int:
@@ -38,26 +39,25 @@ def warm_up(servable: Servable, path: Path, *, iterations: int = 1) -> int:
     if not file.is_file():
         log.info("No warmup data file found at %s", file)
         return 0
-    import tensorflow as tf
     from google.protobuf.message import DecodeError
     from tensorflow_serving.apis import prediction_log_pb2
 
-    log.info("Starting to read warmup data for model at %s", file)
+    times = f"num_request_iterations {{ value: {iterations} }}" if iterations > 0 else ""
+    log.info(
+        "Starting to read warmup data for model at %s with model-warmup-options %s", file, times
+    )
     count, started = 0, time.perf_counter()
-    for record in tf.compat.v1.io.tf_record_iterator(str(file)):
+    for record in _records(file):
         count += 1
-        if count > MAX_RECORDS:
-            raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {file}")
         try:
             entry = prediction_log_pb2.PredictionLog.FromString(record)
         except DecodeError:
-            text = record[:100].decode("utf-8", "replace")
+            text = record.decode("utf-8", "replace")
             raise invalid(f"Failed to parse warmup record: {text} from {file}") from None
-        kind = entry.WhichOneof("log_type")
-        if kind not in _RUNS:
-            raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {kind}")
         for _ in range(max(1, iterations)):
-            _RUNS[kind](servable, getattr(entry, kind).request)
+            _run(servable, entry)
+        if count > MAX_RECORDS:
+            raise invalid(f"Number of warmup records exceeds the maximum ({MAX_RECORDS}) at {file}")
     log.info(
         "Finished reading warmup data for model at %s. Number of warmup records read: %d. "
         "Elapsed time (microseconds): %d.",
@@ -66,6 +66,25 @@ def warm_up(servable: Servable, path: Path, *, iterations: int = 1) -> int:
         (time.perf_counter() - started) * 1e6,
     )
     return count
+
+
+def _records(file: Path) -> Iterator[bytes]:
+    import tensorflow as tf
+
+    try:
+        yield from tf.compat.v1.io.tf_record_iterator(str(file))
+    except tf.errors.DataLossError as error:
+        raise ServingError(Code.DATA_LOSS, f"{error.message}{ADVICE}") from None
+
+
+def _run(servable: Servable, entry: Any) -> None:
+    """Run one record; one that holds no request is passed over, as in TensorFlow Serving."""
+    kind = entry.WhichOneof("log_type")
+    if kind in _RUNS:
+        _RUNS[kind](servable, getattr(entry, kind).request)
+    elif kind is not None:
+        number = entry.DESCRIPTOR.fields_by_name[kind].number
+        raise ServingError(Code.UNIMPLEMENTED, f"Unsupported log_type for warmup: {number}")
 
 
 def _predict(servable: Servable, request: Any) -> None:

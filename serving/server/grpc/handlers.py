@@ -40,8 +40,13 @@ def predict(call: Call, data: bytes) -> Steps:
         call.version = version.number
         signature = signature_for(version.servable, spec.signature_name)
         call.signature = signature.key
-        feeds = tensor_feeds(request.inputs)
-        outputs = yield prepare(version.servable, signature, feeds, list(request.output_filter))
+        outputs = yield prepare(
+            version.servable,
+            signature,
+            tensor_feeds(request.inputs),
+            list(request.output_filter),
+            named=call.core.options.check_method_names,
+        )
         return wire.predict_response(
             spec.name,
             version.number,
@@ -137,18 +142,21 @@ def _tasks(call: Call, servable: Any, requested: Any) -> list[examples.Task]:
         signature = servable.signatures[name]
         named = call.core.options.check_method_names
         tasks.append(examples.task(servable, signature, each.method_name, named=named))
+        examples.check_same_input(tasks[0], tasks[-1])
     return tasks
 
 
 def get_model_metadata(call: Call, data: bytes) -> bytes:
     """PredictionService.GetModelMetadata: the `signature_def` field, the only one there is."""
     request = _parse(get_model_metadata_pb2.GetModelMetadataRequest, data)
-    spec = _spec(None, request)
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
     if not request.metadata_field:
         raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
     for name in request.metadata_field:
         if name != "signature_def":
             raise invalid(f"Metadata field {name} is not supported")
+    spec = _spec(None, request)
     with call.core.manager.lease(*_target(spec)) as version:
         definitions = get_model_metadata_pb2.SignatureDefMap(
             signature_def=version.servable.signature_defs
@@ -192,13 +200,27 @@ def handle_reload_config(call: Call, data: bytes) -> bytes:
             Code.FAILED_PRECONDITION,
             "The models of this server follow its store: add and remove them there.",
         )
+    before = _counts(call, request)
     try:
-        call.core.reload(parse_models(request.config))
+        call.core.reload(parse_models(request.config, call.core.manager.model_names()))
     except ConfigError as error:
         raise invalid(str(error)) from error
     answer = model_management_pb2.ReloadConfigResponse()
     answer.status.SetInParent()
+    for name, count in _counts(call, request).items():
+        answer.metric.add(name=name, int64_value_increase=count - before[name])
     return answer.SerializeToString()
+
+
+def _counts(call: Call, request: Any) -> dict[str, int]:
+    """The metrics that a request names, each by the first of its values where that is a count."""
+    metrics = {metric.name: metric for metric in call.core.metrics.all}
+    found = {}
+    for name in request.metric_names:
+        metric = metrics.get(name.replace("/", ":"))
+        values = [value for _, value in sorted(metric.state().items())] if metric else []
+        found[name] = values[0] if values and isinstance(values[0], int) else 0
+    return found
 
 
 # === Parts of messages ===
@@ -207,8 +229,8 @@ def handle_reload_config(call: Call, data: bytes) -> bytes:
 def _parse(kind: type, data: bytes) -> Any:
     try:
         return kind.FromString(data)
-    except DecodeError:
-        raise invalid(f"The request is not a {kind.DESCRIPTOR.name} message.") from None
+    except DecodeError:  # gRPC's own answer, which has no words
+        raise ServingError(Code.INTERNAL, "") from None
 
 
 def _spec(call: Call | None, request: Any) -> Any:
@@ -223,7 +245,8 @@ def _spec(call: Call | None, request: Any) -> Any:
 
 def _target(spec: Any) -> tuple[str, int | None, str | None]:
     version = spec.version.value if spec.HasField("version") else None
-    return spec.name, version, spec.version_label or None
+    label = spec.version_label if spec.HasField("version_label") else None
+    return spec.name, version, label
 
 
 def _fill_spec(answer: Any, spec: Any, version: int) -> None:

@@ -15,7 +15,7 @@ from serving.server.http2.headers import Header, block
 from serving.server.status import Code, ServingError
 
 PREFIX = struct.Struct(">BI")  # compressed or not, length
-LARGEST_STATUS = 7000  # bytes of a status message: clients take 8 KiB of trailers
+LARGEST_STATUS = 1024  # bytes of a status message: TensorFlow Serving cuts off the rest
 
 STATUS_200 = b"\x88"  # `:status: 200` is an entry of every table
 CONTENT_TYPE = (b"content-type", b"application/grpc")
@@ -123,16 +123,14 @@ def status(code: int, message: str) -> bytes:
 
 
 def _escaped(message: str) -> bytes:
-    """Percent signs for everything but printable ASCII; cut where clients would not take it."""
-    pieces, size = [], 0
-    for character in message:
-        piece = b"".join(
-            bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte
-            for byte in character.encode("utf-8", "replace")
-        )
-        size += len(piece)
-        if size > LARGEST_STATUS:
-            pieces.append(b"...")
-            break
-        pieces.append(piece)
-    return b"".join(pieces)
+    """Percent signs for everything but printable ASCII; cut as TensorFlow Serving does."""
+    try:
+        text = message.encode("utf-8", "surrogateescape")  # TensorFlow quotes what it was sent
+    except UnicodeEncodeError:
+        text = message.encode("utf-8", "replace")
+    if len(text) > LARGEST_STATUS:
+        text = text[:LARGEST_STATUS] + b"...TRUNCATED"
+    return b"".join(
+        bytes((byte,)) if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte
+        for byte in text
+    )

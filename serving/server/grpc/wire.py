@@ -16,6 +16,7 @@ from tensorflow.core.framework import tensor_pb2
 from serving import dtypes, tensor_proto
 
 _LENGTH_DELIMITED = 2
+_CONTENT = 4
 _PACKED_FIELDS = {1: 5, 2: 6}  # DT_FLOAT → float_val, DT_DOUBLE → double_val
 
 
@@ -46,6 +47,8 @@ def model_spec(model: str, version: int, signature: str = "") -> bytes:
 
 def _tensor(array: np.ndarray, as_content: bool) -> bytes:
     dtype = dtypes.of_array(array)
+    if as_content and dtype is dtypes.STRING:
+        return _header(dtype.number, array.shape) + _strings(array)
     packed = _PACKED_FIELDS.get(dtype.number) if dtype else None
     if packed is None or as_content:
         message = tensor_pb2.TensorProto()
@@ -57,6 +60,13 @@ def _tensor(array: np.ndarray, as_content: bool) -> bytes:
     if sys.byteorder == "big":
         array = array.byteswap()
     return header + _field(packed, np.ascontiguousarray(array).tobytes())
+
+
+def _strings(array: np.ndarray) -> bytes:
+    """The field `tensor_content` of strings: all their lengths, then the strings."""
+    values = [tensor_proto.as_bytes(value) for value in array.ravel().tolist()]
+    lengths = b"".join(_varint(len(value)) for value in values)
+    return _field(_CONTENT, lengths + b"".join(values)) if values else b""
 
 
 @lru_cache(maxsize=1024)

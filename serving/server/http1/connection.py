@@ -14,7 +14,8 @@ from typing import Protocol
 
 import httptools
 
-from serving.server.http1.message import Request, Response
+from serving.server.http1 import target
+from serving.server.http1.message import Request, Response, error_page
 
 log = logging.getLogger(__name__)
 
@@ -22,8 +23,19 @@ HEAD_BYTES = 64 * 1024
 SLICE = 32 * 1024  # bytes that are read in one go ...
 TURN_SECONDS = 0.005  # ... and how long that may go on before other connections have their turn
 MOST_WAITING = 16  # requests that a client has sent ahead of the answers
-_PLAIN = [(b"content-type", b"text/plain; charset=utf-8")]
+_PLAIN = [(b"Content-Type", b"text/plain; charset=utf-8")]
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def _plain(reason: str) -> Response:
+    return Response(400, _PLAIN, reason.encode(), close=True)
+
+
+def _as_old(answer: bytes, last: bool) -> bytes:
+    """An answer to a request of HTTP/1.0, which has to be told that a connection stays open."""
+    line, _, rest = answer.partition(b"\r\n")
+    kept = b"" if last else b"Connection: keep-alive\r\n"
+    return line.replace(b"1.1", b"1.0", 1) + b"\r\n" + kept + rest
 
 
 class Application(Protocol):
@@ -76,6 +88,7 @@ class Connection(asyncio.Protocol):
         self._since = self._received = 0.0
         self._unread_since: float | None = None
         self._rest = b""  # that has come and is not read yet
+        self._again = b""  # a head to read before it
 
     # === asyncio ===
 
@@ -115,17 +128,22 @@ class Connection(asyncio.Protocol):
             self.data_received(rest)
 
     def _feed(self, data: bytes) -> None:
-        if self._refused:
-            return
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._refused = self._last = True  # what follows would be another protocol
-            self._close_if_idle()
-        except httptools.HttpParserError:
-            self._refuse("Invalid HTTP request received.")
+        while data and not self._refused:
+            try:
+                self._parser.feed_data(data)
+                break
+            except httptools.HttpParserUpgrade as upgrade:
+                # Answered as if nothing had been offered, and so is what follows.
+                self._refused = self._parser.get_method() == b"CONNECT"
+                self._parser = httptools.HttpRequestParser(self)
+                head, self._again = self._again, b""
+                data = head + data[upgrade.args[0] :]
+            except httptools.HttpParserError:
+                # libevent finds a head that is wrong a bad request, a chunk that is too large.
+                in_body = self._request is not None and not self._in_head
+                self._refuse(error_page(413 if in_body else target.refusal(data)))
         if self._in_head and self._received > HEAD_BYTES:
-            self._refuse("Request head is too large.")
+            self._refuse(_plain("Request head is too large."))
 
     def eof_received(self) -> bool:
         """A client that has ended its side may still wait for answers."""
@@ -187,13 +205,17 @@ class Connection(asyncio.Protocol):
             return
         self._trailers += len(name) + len(value)  # they mean nothing here
         if self._trailers > HEAD_BYTES:
-            self._refuse("Request trailers are too large.")
+            self._refuse(_plain("Request trailers are too large."))
 
     def on_headers_complete(self) -> None:
         request, self._in_head = self._request, False
         request.method = self._parser.get_method().decode("latin-1")
-        if request.header(b"expect").lower() == b"100-continue" and self._is_idle():
-            self.transport.write(_CONTINUE)
+        expected = request.header(b"expect")
+        if expected and request.has_body():
+            if expected.lower() != b"100-continue":
+                self._refuse(error_page(417))
+            elif self._is_idle():
+                self.transport.write(_CONTINUE)
 
     def on_body(self, data: bytes) -> None:
         request = self._request
@@ -210,17 +232,23 @@ class Connection(asyncio.Protocol):
         request, self._request = self._request, None
         if self._refused:
             return
-        parser = self._parser
-        request.keep_alive = parser.should_keep_alive() and parser.get_http_version() != "1.0"
+        request.keep_alive = self._parser.should_keep_alive()
+        version = self._parser.get_http_version()
+        if version != "1.1":
+            request.is_old = version == "1.0"
+            if not request.is_old:
+                self._refused, request.refusal = True, error_page(400)
+        if not request.body.size and self._parser.should_upgrade() and request.may_go_on():
+            self._again = request.head_without(b"connection", b"upgrade", b"expect")
+            return  # httptools has left out the body
         self._queue(request)
 
     # === Answers ===
 
-    def _refuse(self, reason: str) -> None:
+    def _refuse(self, answer: Response) -> None:
         if not self._refused:
             self._refused = True
-            request = self._request or Request()
-            self._queue(request, Response(400, _PLAIN, reason.encode(), close=True))
+            self._queue(self._request or Request(), answer)
 
     def _queue(self, request: Request, refusal: Response | None = None) -> None:
         """Answer a request when those before it are answered."""
@@ -261,7 +289,8 @@ class Connection(asyncio.Protocol):
         last = response.close or not request.keep_alive
         if last or (self._last and not self._waiting):
             response.close = True
-        self.transport.write(response.to_bytes(with_body=request.method != "HEAD"))
+        data = response.to_bytes(with_body=request.method != "HEAD")
+        self.transport.write(_as_old(data, last) if request.is_old else data)
         self._since = self._loop.time()
         if last:
             self._waiting.clear()

@@ -170,6 +170,7 @@ static inline const char *read_number(const char *p, const char *end, Numbers *n
     if (count == 0)
         return NULL;
 
+    const char *after_whole = p;
     int power = 0;
     if (*p == '.') {
         first = ++p;
@@ -198,7 +199,8 @@ static inline const char *read_number(const char *p, const char *end, Numbers *n
             return NULL;
         }
     }
-    return append(numbers, *start == '-' ? -value : value, p);
+    double zero = p == after_whole ? 0.0 : -0.0; /* -0 is an integer, which has no sign */
+    return append(numbers, *start == '-' ? zero - value : value, p);
 }
 
 /* How many numbers there can be from `p` to `end`: one more than commas. */

@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import json
 import logging
+import re
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from serving.server.core import Core
-from serving.server.http1.message import Headers, Request, Response
+from serving.server.http1 import target
+from serving.server.http1.message import Headers, Request, Response, error_page
 from serving.server.rest import extras, handlers, routes
 from serving.server.status import HTTP_STATUS, Code, ServingError, from_exception, invalid
 
 log = logging.getLogger(__name__)
 
-_JSON: Headers = [(b"content-type", b"application/json")]
-_PREFLIGHT: Headers = [(b"content-type", b"text/html; charset=ISO-8859-1")]
-_HTML: Headers = [(b"content-type", b"text/html")]
-_NOT_FOUND = (
-    b"<HTML><HEAD>\n<TITLE>404 Not Found</TITLE>\n</HEAD><BODY>\n<H1>Not Found</H1>\n"
-    b"</BODY></HTML>\n"
-)
+_JSON: Headers = [(b"Content-Type", b"application/json")]
+_PREFLIGHT: Headers = [(b"Content-Type", b"text/html; charset=ISO-8859-1")]
 _CORS: Headers = [
-    (b"access-control-allow-origin", b"*"),
-    (b"access-control-allow-methods", b"POST, GET"),
-    (b"access-control-allow-headers", b"Content-Type"),
+    (b"Access-Control-Allow-Origin", b"*"),
+    (b"Access-Control-Allow-Methods", b"POST, GET"),
+    (b"Access-Control-Allow-Headers", b"Content-Type"),
 ]
-
+_WITHOUT_CORS = (b"text/html", b"text/plain")  # pages of libevent, and metrics
+# rapidjson's escapes; they differ from Python's in the case of their digits.
+_ESCAPES = str.maketrans(
+    {chr(code): f"\\u{code:04X}" for code in range(32)}
+    | {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+)
 
 COMPRESSED_BYTES = 64 * 1024  # shorter answers go as they are, as from TensorFlow Serving
 
@@ -122,38 +123,66 @@ class RestApp:
 
     def _find(self, request: Request) -> Response | Awaitable[Response] | _Work:
         """The answer where it needs no handler, else what has to be done for it."""
-        method, path = request.method, request.target.decode("utf-8", "replace")
-        if method in extras.METHODS:
-            if self._metrics_path and path == self._metrics_path:
-                return self._metrics()
-            accept = request.header(b"accept").decode("latin-1")
-            page = extras.find(self._core, method, path, accept)
-            if page is not None:
-                kind = [(b"content-type", page.content_type.encode())]
-                return Response(page.status, kind, page.body)
+        if request.method == "POST" and len(request.target) <= target.SHORT:
+            route = routes.inference(request.target)
+            if route is not None:
+                return self._inference(request, route)
+        return self._find_other(request)
+
+    def _inference(self, request: Request, route: routes.Route) -> Response | _Work:
+        body = request.body.whole()
+        if b"gzip" in request.header(b"content-encoding"):
+            try:
+                body = _inflate(body, self._limits.body_bytes)
+            except ServingError as error:
+                return _error(error)
+        return _Work(route, body)
+
+    def _find_other(self, request: Request) -> Response | Awaitable[Response] | _Work:
+        """Anything but a request for an inference at an address of common length."""
+        method = request.method
+        if method not in target.METHODS:
+            return error_page(501)
+        path = target.read(request.target)
+        if path is None:
+            return error_page(400)
+        page = self._page(request, path)
+        if page is not None:
+            return page
         if not path.lower().startswith("/v1/"):
-            return self._closed(Response(404, _HTML, _NOT_FOUND))
+            return error_page(404)
         if method == "OPTIONS":
             return Response(200 if _has_origin(request) else 400, _PREFLIGHT)
         try:
             route = routes.match(method, path)
-            if route is None:
-                raise invalid(f"Malformed request: {method} {path}")
-            if method != "POST":
-                return _Work(route, b"")
-            body = request.body.whole()
-            if request.header(b"content-encoding").lower() == b"gzip":
-                body = _inflate(body, self._limits.body_bytes)
-            return _Work(route, body)
         except routes.BadVersion:
             return Response(400, _JSON)
-        except ServingError as error:
-            return _error(error)
+        if route is None:
+            return _error(invalid(f"Malformed request: {method} {path}"))
+        if not route.name:
+            return _error(invalid("Missing model name in request."))
+        return self._inference(request, route) if method == "POST" else _Work(route, b"")
+
+    def _page(self, request: Request, path: str) -> Response | Awaitable[Response] | None:
+        """What is no part of TensorFlow Serving's interface for models."""
+        where = self._metrics_path
+        if where and re.split("[?#]", path, maxsplit=1)[0] == where:
+            if path == where:  # with any method
+                return self._metrics()
+            text = f"Unexpected path: {path}. Should be {where}"
+            return Response(400, extras.PLAIN_TYPE, text.encode())
+        if request.method not in extras.METHODS:
+            return None
+        accept = request.header(b"accept").decode("latin-1")
+        page = extras.find(self._core, request.method, path, accept)
+        if page is None:
+            return None
+        return Response(page.status, [(b"Content-Type", page.content_type.encode())], page.body)
 
     async def _metrics(self) -> Response:
         make = self._metrics_page
         page = self._core.metrics.page() if make is None else await make()
-        return Response(200, extras.METRICS_TYPE, page)
+        return Response(200, extras.PLAIN_TYPE, page)
 
     async def _later(self, request: Request, *work: Any) -> Response:
         try:
@@ -169,12 +198,12 @@ class RestApp:
         if _is_worth_deflating(request, response):
             body = response.body
             body = await self._core.execution.run("gzip", len(body), _deflate, body)
-            more = [(b"content-encoding", b"gzip"), (b"vary", b"Accept-Encoding")]
+            more = [(b"Content-Encoding", b"gzip"), (b"Vary", b"Accept-Encoding")]
             response = Response(response.status, [*response.headers, *more], body)
         return self._with_headers(response)
 
     def _with_headers(self, response: Response) -> Response:
-        if self._cors:
+        if self._cors and response.headers[0][1] not in _WITHOUT_CORS:
             response.headers = [*response.headers, *self._cors]
         response.close |= self.closing
         return response
@@ -192,7 +221,7 @@ class RestApp:
 
 
 def _has_origin(request: Request) -> bool:
-    return request.header(b"origin").startswith((b"http://", b"https://"))
+    return re.search(rb"https?://", request.header(b"origin")) is not None
 
 
 def _inflate(body: bytes, limit: int) -> bytes:
@@ -204,13 +233,13 @@ def _inflate(body: bytes, limit: int) -> bytes:
         return b""
     if inflater.unconsumed_tail:
         raise invalid(f"Request body is larger than {limit} bytes when inflated.")
-    return plain if inflater.eof else b""
+    return plain if inflater.eof and not inflater.unused_data else b""
 
 
 def _is_worth_deflating(request: Request, response: Response) -> bool:
     if len(response.body) < COMPRESSED_BYTES:
         return False
-    if any(name == b"content-encoding" for name, _ in response.headers):
+    if any(name.lower() == b"content-encoding" for name, _ in response.headers):
         return False
     for piece in request.header(b"accept-encoding").split(b","):
         coding, _, quality = piece.strip().partition(b";")
@@ -229,5 +258,5 @@ def _error(error: BaseException) -> Response:
     elif isinstance(error, asyncio.TimeoutError):
         error = ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for notification")
     known = from_exception(error)
-    text = json.dumps(known.message, ensure_ascii=False).encode("utf-8", "surrogateescape")
-    return Response(HTTP_STATUS[known.code], _JSON, b'{\n    "error": ' + text + b"\n}")
+    text = known.message.translate(_ESCAPES).encode("utf-8", "surrogateescape")
+    return Response(HTTP_STATUS[known.code], _JSON, b'{\n    "error": "' + text + b'"\n}')

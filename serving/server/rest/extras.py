@@ -19,7 +19,7 @@ from serving.server.rest import openapi
 
 LIST = "/v1/models?list=1"
 METHODS = ("GET", "HEAD")
-METRICS_TYPE = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")]
+PLAIN_TYPE = [(b"Content-Type", b"text/plain")]
 
 
 @dataclass(frozen=True)

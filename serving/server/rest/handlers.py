@@ -10,7 +10,7 @@ from serving.server.core import Call
 from serving.server.lifecycle import Version
 from serving.server.predict import prepare
 from serving.server.rest import json_examples, json_input, json_numbers, json_output
-from serving.server.rest.json_parse import parse_object
+from serving.server.rest.json_parse import may_repeat, parse_object
 from serving.server.rest.routes import Route
 from serving.server.servable import DEFAULT_SIGNATURE, check_feeds
 from serving.server.status import invalid
@@ -43,8 +43,11 @@ def predict(call: Call, route: Route, body: bytes) -> Steps:
         else:
             if numbers is not None:
                 document = parse_object(body)
+            if may_repeat(body, document, signature.inputs):
+                document = parse_object(body, every_member=True)
             feeds, in_rows = json_input.read_tensors(document, signature, name)
-        outputs = yield prepare(servable, signature, feeds)
+        named = call.core.options.check_method_names
+        outputs = yield prepare(servable, signature, feeds, named=named)
     return json_output.row(outputs) if in_rows else json_output.columnar(outputs)
 
 
@@ -77,6 +80,8 @@ def _evaluate(call: Call, route: Route, body: bytes, method: str) -> Steps:
 
 def metadata(call: Call, route: Route, body: bytes) -> bytes:
     """The signatures of a version, as GetModelMetadata gives them."""
+    if not route.name:
+        raise invalid("Missing model name in request.")
     with call.core.manager.lease(route.name, route.version, route.label) as version:
         signatures = version.servable.metadata_json
         number = version.number

@@ -9,9 +9,10 @@ import numpy as np
 
 from serving.server.examples import Classes
 from serving.server.rest import json_output
+from serving.server.rest.json_members import every
 from serving.server.rest.json_print import printed, type_name
 from serving.server.rest.json_values import decode_base64, is_object
-from serving.server.status import ServingError, invalid
+from serving.server.status import invalid
 
 _INT64, _UINT64 = range(-(1 << 63), 1 << 63), range(1 << 64)
 _KINDS = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
@@ -50,8 +51,9 @@ def read_input(document: Mapping[str, Any]) -> Any:
 def _fill(message: Any, value: Any) -> None:
     if not isinstance(value, dict):
         raise invalid(f"Example must be JSON object but got JSON {type_name(value)}")
-    for name, content in value.items():
+    for name, content in every(value):
         feature = message.features.feature[_encodable(name)]
+        feature.Clear()  # of a repeated member the last one counts
         for element in content if isinstance(content, list) else [content]:
             _add(feature, name, element)
 
@@ -64,26 +66,29 @@ def _add(feature: Any, name: str, value: Any) -> None:
     """Add one value to a feature, whose kind is that of its first value."""
     if value is None or isinstance(value, list) or is_object(value):
         raise invalid(f"Feature: {name} has element with unexpected JSON type: {type_name(value)}")
-    if isinstance(value, dict):
-        kind, element = "bytes_list", decode_base64(value)
-    elif isinstance(value, str):
-        kind, element = "bytes_list", value.encode("utf-8", "surrogateescape")
-    elif isinstance(value, int) and not isinstance(value, bool) and value not in _INT64:
-        if value in _UINT64:
-            raise _uint64_error(name)
-        kind, element = "float_list", _float32(value)  # what no 64 bits hold is read as a double
-    elif isinstance(value, int):
-        kind, element = "int64_list", int(value)
-    else:
-        kind, element = "float_list", _float32(value)
+    kind = _kind(value)
     known = feature.WhichOneof("kind")
     if known not in (None, kind):
         raise invalid(f"Unexpected element type in feature: {name} expecting type: {_KINDS[known]}")
+    if kind == "float_list":
+        element: Any = _float32(value)
+    elif isinstance(value, dict):
+        element = decode_base64(value)
+    elif isinstance(value, str):
+        element = value.encode("utf-8", "surrogateescape")
+    elif value not in _INT64:
+        raise invalid(f"Feature: {name} has uint64_t element. Only int64_t is supported.")
+    else:
+        element = int(value)
     getattr(feature, kind).value.append(element)
 
 
-def _uint64_error(name: str) -> ServingError:
-    return invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")
+def _kind(value: Any) -> str:
+    if isinstance(value, dict | str):
+        return "bytes_list"
+    if isinstance(value, int) and (value in _INT64 or value in _UINT64):
+        return "int64_list"
+    return "float_list"  # whole numbers that no 64 bits hold are read as doubles, too
 
 
 def _float32(value: float) -> float:

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from serving.server.rest.json_members import every
 from serving.server.rest.json_print import printed
-from serving.server.rest.json_values import is_object, one_by_one, whole
+from serving.server.rest.json_values import TooDeep, is_object, one_by_one, whole
 from serving.server.servable import Signature, TensorSpec
 from serving.server.status import ServingError, invalid
 
@@ -48,10 +49,13 @@ def read_tensors(
     inputs = signature.inputs
     if not inputs:
         raise invalid(f"Failed to get input map for signature: {asked_for or 'DEFAULT'}")
-    if "instances" in document:
-        return _row(document, inputs), True
-    if "inputs" in document:
-        return _columnar(document["inputs"], inputs), False
+    try:
+        if "instances" in document:
+            return _row(document, inputs), True
+        if "inputs" in document:
+            return _columnar(document["inputs"], inputs), False
+    except _NoTensor as error:
+        raise invalid(f"tensor parsing error: {error}") from None
     raise invalid("Missing 'inputs' or 'instances' key")
 
 
@@ -80,7 +84,7 @@ def _row(document: Mapping[str, Any], inputs: Inputs) -> dict[str, np.ndarray]:
 def _whole_rows(instances: list, inputs: Inputs) -> dict[str, np.ndarray] | None:
     """All instances at once, None where they have to be looked at one by one."""
     if not is_object(instances[0]):
-        ((name, spec),) = inputs.items()
+        name, spec = next(iter(inputs.items()))
         array = whole(instances, spec.dtype)
         return None if array is None else {name: array}
     names = inputs.keys()
@@ -103,8 +107,8 @@ def _row_by_row(instances: list, inputs: Inputs) -> dict[str, np.ndarray]:
         if objects != is_object(item):
             wanted, got = ("object", "list") if objects else ("value/list", "object")
             raise invalid(f"Expecting {wanted} but got {got} at item {index} of input list")
-        members = item if objects else {next(iter(inputs)): item}
-        for name, value in members.items():
+        members = every(item) if objects else [(next(iter(inputs)), item)]
+        for name, value in members:
             key = f" key: {name}" if objects else ""
             try:
                 _add_row(rows, name, value, inputs)
@@ -116,13 +120,14 @@ def _row_by_row(instances: list, inputs: Inputs) -> dict[str, np.ndarray]:
                 f"{where} of 'instances' list. JSON object: {printed(item)} "
                 f"keys must be equal to: {','.join(sorted(inputs))}"
             )
-    return {name: np.stack(arrays) for name, arrays in rows.items()}
+    # A repeated member adds a row as well, and those that are too many at the end do not count.
+    return {name: np.stack(arrays[: len(instances)]) for name, arrays in rows.items()}
 
 
 def _add_row(rows: dict[str, list[np.ndarray]], name: str, value: Any, inputs: Inputs) -> None:
     if name not in inputs:
         raise invalid(f"JSON object: does not have named input: {name}")
-    array = one_by_one(value, inputs[name])
+    array = _one_by_one(name, value, inputs[name])
     first = rows.setdefault(name, [array])[0]
     if array is first:
         return
@@ -148,15 +153,26 @@ def _columnar(value: Any, inputs: Inputs) -> dict[str, np.ndarray]:
                 "required as per tensorinfo_map"
             )
         ((name, spec),) = inputs.items()
-        return {name: _tensor(value, spec)}
+        return {name: _tensor(name, value, spec)}
     arrays = {}
     for name, spec in inputs.items():
         if name not in value:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-        arrays[name] = _tensor(value[name], spec)
+        arrays[name] = _tensor(name, value[name], spec)
     return arrays
 
 
-def _tensor(value: Any, spec: TensorSpec) -> np.ndarray:
+def _tensor(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
     array = whole(value, spec.dtype) if isinstance(value, list) else None
-    return one_by_one(value, spec) if array is None else array
+    return _one_by_one(name, value, spec) if array is None else array
+
+
+class _NoTensor(Exception):
+    """The lists of an input are no tensor, which is told only after all else is known to fit."""
+
+
+def _one_by_one(name: str, value: Any, spec: TensorSpec) -> np.ndarray:
+    try:
+        return one_by_one(value, spec)
+    except TooDeep:
+        raise _NoTensor(name) from None

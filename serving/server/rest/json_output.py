@@ -20,6 +20,7 @@ from serving.server.rest.json_print import number
 from serving.server.status import invalid
 
 _STEP = b"    "
+_PLAIN = frozenset("fd?bBhilqIQL")  # numpy's letters of what orjson writes, but for uint16
 _ESCAPES = {i: b"\\u%04X" % i for i in range(32)} | {
     ord('"'): b'\\"', ord("\\"): b"\\\\", 8: b"\\b", 12: b"\\f", 10: b"\\n", 13: b"\\r", 9: b"\\t",
 }  # fmt: skip
@@ -126,8 +127,7 @@ def _spread(plain: bytes, rank: int, indent: bytes) -> bytes:
 
 def _compact(array: np.ndarray) -> bytes | None:
     """orjson's text for an array of finite numbers or booleans, None for all others."""
-    kind = array.dtype.kind
-    if kind not in "fiub" or (kind == "f" and array.dtype.itemsize < 4):
+    if array.dtype.char not in _PLAIN:
         return None
     if array.ndim == 0:
         text = orjson.dumps(array.reshape(1), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
@@ -151,7 +151,7 @@ def _element(name: str, value: Any, indent: bytes) -> bytes:
         return string(value)
     if isinstance(value, (bool, np.bool_)):
         return b"true" if value else b"false"
-    if isinstance(value, (int, np.integer)):
+    if isinstance(value, (int, np.integer)) and not isinstance(value, np.uint16):
         return b"%d" % int(value)
     return decimal(value)
 

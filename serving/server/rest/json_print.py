@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import Any
+
+import numpy as np
+
+from serving.server.rest.json_members import every
 
 MAX_PRINTED = 16 * 1024  # characters; a message need not repeat a whole request
 
@@ -20,7 +25,13 @@ _TABLE = str.maketrans({chr(i): f"\\u{i:04X}" for i in range(32)} | _ESCAPES)
 
 
 def printed(value: Any) -> str:
-    """`value` with objects spread over lines and arrays on one line."""
+    """`value` with objects spread over lines and arrays on one line.
+
+    A float by itself is printed as an output is, in six digits where they do; one within a list or
+    an object in as few as read back to it.
+    """
+    if isinstance(value, float):
+        return decimal(value)
     pieces: list[str] = []
     try:
         _print(value, "", pieces, [MAX_PRINTED])
@@ -39,7 +50,7 @@ def _print(value: Any, indent: str, pieces: list[str], left: list[int]) -> None:
             pieces.append("{}")
             return
         inner = indent + "    "
-        for index, (name, member) in enumerate(value.items()):
+        for index, (name, member) in enumerate(every(value)):
             pieces.append(("{\n" if index == 0 else ",\n") + f"{inner}{_scalar(name)}: ")
             _print(member, inner, pieces, left)
         pieces.append(f"\n{indent}}}")
@@ -48,7 +59,7 @@ def _print(value: Any, indent: str, pieces: list[str], left: list[int]) -> None:
         for index, element in enumerate(value):
             if index:
                 pieces.append(", ")
-            _print(element, indent, pieces, left)
+            _print(element, indent + "    ", pieces, left)
         pieces.append("]")
     else:
         pieces.append(_scalar(value))
@@ -77,16 +88,26 @@ def number(value: float) -> str:
         return "Infinity" if value > 0 else "-Infinity"
     text = repr(value)
     if 1e16 <= abs(value) < 1e21:  # Python turns to exponents earlier
-        return f"{value:.1f}"
-    if 1e-7 < abs(value) < 1e-4 and "e" in text:
-        digits = len(text.partition("e")[0].replace(".", "").lstrip("-"))
-        exponent = int(text.partition("e")[2])
-        return f"{value:.{digits - 1 - exponent}f}"
+        return f"{Decimal(text):f}.0"
+    if 1e-6 <= abs(value) < 1e-4:
+        return f"{Decimal(text):f}"
     mantissa, mark, exponent = text.partition("e")
     return f"{mantissa.removesuffix('.0')}e{int(exponent)}" if mark else text
 
 
-JSON_TYPES = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
+LARGEST_FLOAT = 3.4028234e38  # what is beyond it is printed as a double
+
+
+def decimal(value: float) -> str:
+    """A number as C's `%g` prints it: six digits, or all it takes where they are not enough."""
+    if not math.isfinite(value):
+        return number(value)
+    kind, digits = (np.float32, 9) if abs(value) <= LARGEST_FLOAT else (np.float64, 17)
+    exact = float(kind(value))
+    text = f"{exact:.6g}"
+    if kind(float(text)) != exact:
+        text = f"{exact:.{digits}g}"
+    return text if "." in text or "e" in text else f"{text}.0"
 
 
 def type_name(value: Any) -> str:
@@ -95,4 +116,8 @@ def type_name(value: Any) -> str:
         return "Null"
     if isinstance(value, bool):
         return "True" if value else "False"
-    return JSON_TYPES[type(value)]
+    if isinstance(value, dict):
+        return "Object"
+    if isinstance(value, list):
+        return "Array"
+    return "String" if isinstance(value, str) else "Number"

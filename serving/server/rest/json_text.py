@@ -7,10 +7,17 @@ does not look at what follows the document.
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any, NoReturn
 
+from serving.server.rest.json_members import from_pairs
+
 MAX_DEPTH = 256  # lists in lists; a tensor has far fewer dimensions
+BOM = b"\xef\xbb\xbf"
+LARGEST_POWER = 308  # of the exponents, and one more for each digit behind the point
+EXACT = (1 << 53) - 1  # digits behind the point are counted until they are more than that...
+MOST_DIGITS = 17  # ... and as many as a double has
 
 _SPACE = re.compile(r"[ \t\n\r]*")
 _NUMBER_RUN = re.compile(r"(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?[ \t\n\r]*,[ \t\n\r]*)+")
@@ -35,16 +42,42 @@ class JsonError(ValueError):
 def parse(body: bytes) -> Any:
     """The first JSON value in `body`. Strings that are not UTF-8 keep their bytes as surrogates.
 
-    In an object with a repeated key the first value counts.
-
     Raises:
         JsonError: where, and why not.
     """
     if not body:
         raise JsonError("The document is empty")
-    start = 3 if body.startswith(b"\xef\xbb\xbf") else 0
+    start = 0
+    for byte in BOM:  # each by itself, as rapidjson looks for them
+        start += body[start : start + 1] == bytes((byte,))
     # One character a byte, so that positions in the text are offsets in the body.
     return _Parser(body.decode("latin-1")).document(start)
+
+
+def _is_too_big(text: str) -> bool:
+    """Whether rapidjson refuses a number, by its digits or by its exponent alone.
+
+    What gets past both and is still too large for a double is read as infinite.
+    """
+    mantissa, _, exponent = text.lower().partition("e")
+    whole, _, fraction = mantissa.lstrip("-").partition(".")
+    if float(whole) == float("inf"):
+        return True
+    if not exponent or float(exponent) <= LARGEST_POWER:
+        return False
+    return float(exponent) > LARGEST_POWER + _counted(whole, fraction)
+
+
+def _counted(whole: str, fraction: str) -> int:
+    """How many digits behind the point rapidjson takes into account."""
+    value, digits, counted = int(whole), len(whole) - 1, 0
+    for digit in fraction:
+        if value > EXACT and digits >= MOST_DIGITS:
+            break
+        value = value * 10 + int(digit)
+        counted += 1
+        digits += value > 0
+    return counted
 
 
 class _Parser:
@@ -54,7 +87,7 @@ class _Parser:
 
     def document(self, position: int) -> Any:
         position = self._space(position)
-        if position >= len(self._text):
+        if self._peek(position) in ("", "\0"):
             raise JsonError("The document is empty.", position)
         value, _ = self._value(position)
         return value
@@ -93,10 +126,10 @@ class _Parser:
         return position + len(word)
 
     def _object(self, position: int) -> tuple[dict, int]:
-        members: dict[str, Any] = {}
+        members: list[tuple[str, Any]] = []
         position = self._space(position)
         if self._peek(position) == "}":
-            return members, position + 1
+            return {}, position + 1
         while True:
             if self._peek(position) != '"':
                 raise JsonError("Missing a name for object member.", position)
@@ -105,11 +138,11 @@ class _Parser:
             if self._peek(position) != ":":
                 raise JsonError("Missing a colon after a name of object member.", position)
             value, position = self._value(self._space(position + 1))
-            members.setdefault(name, value)
+            members.append((name, value))
             position = self._space(position)
             end = self._peek(position)
             if end == "}":
-                return members, position + 1
+                return from_pairs(members), position + 1
             if end != ",":
                 raise JsonError("Missing a comma or '}' after an object member.", position)
             position = self._space(position + 1)
@@ -172,7 +205,7 @@ class _Parser:
             if -(1 << 63) <= integer < 1 << 64:
                 return integer, start
         number = float(text)
-        if number in (float("inf"), float("-inf")):
+        if ("e" in text or "E" in text or math.isinf(number)) and _is_too_big(text):
             raise JsonError("Number too big to be stored in double.", start)
         return number, start
 
@@ -201,7 +234,7 @@ class _Parser:
             elif stop in ("", "\0"):
                 raise JsonError("Missing a closing quotation mark in string.", position)
             else:
-                raise JsonError("Invalid encoding in string.", position)
+                raise JsonError("Invalid escape character in string.", position)
 
     def _escape(self, position: int) -> tuple[bytes, int]:
         letter = self._peek(position + 1)
@@ -211,15 +244,15 @@ class _Parser:
             raise JsonError("Invalid escape character in string.", position)
         code = self._hex(position + 2, position)
         end = position + 6
-        if 0xD800 <= code <= 0xDFFF:
-            if code > 0xDBFF or self._text[end : end + 2] != "\\u":
+        if 0xD800 <= code <= 0xDBFF:
+            if self._text[end : end + 2] != "\\u":
                 self._bad_surrogate(position)
             low = self._hex(end + 2, position)
             if not 0xDC00 <= low <= 0xDFFF:
                 self._bad_surrogate(position)
             code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00)
             end += 6
-        return chr(code).encode(), end
+        return chr(code).encode("utf-8", "surrogatepass"), end  # a low one may stand alone
 
     def _hex(self, position: int, escape: int) -> int:
         digits = _HEX.match(self._text, position)

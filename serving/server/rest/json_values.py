@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from serving import dtypes
+from serving.server.rest.json_members import Repeated
 from serving.server.rest.json_print import printed, type_name
 from serving.server.servable import TensorSpec
 from serving.server.status import Code, ServingError, invalid
@@ -103,7 +104,17 @@ _CONVERTERS: dict[str, Callable[[list, set], np.ndarray | None]] = {
 # === Values, read one by one ===
 
 
+class TooDeep(Exception):
+    """Lists that are nested deeper than a tensor can be."""
+
+
 def one_by_one(value: Any, spec: TensorSpec) -> np.ndarray:
+    """The array of a value, looked at element by element.
+
+    Raises:
+        ServingError: an element of another type, or lists of different lengths.
+        TooDeep: more dimensions than arrays have.
+    """
     shape: list[int] = []
     first = value
     while isinstance(first, list):
@@ -112,7 +123,7 @@ def one_by_one(value: Any, spec: TensorSpec) -> np.ndarray:
             break
         first = first[0]
     if len(shape) >= MAX_RANK:
-        raise invalid(f"Lists are nested deeper than {MAX_RANK} levels.")
+        raise TooDeep
     values: list[Any] = []
     _collect(value, 0, shape, spec, values)
     dtype = spec.dtype.numpy if spec.dtype and spec.dtype.numpy is not None else np.dtype(object)
@@ -180,8 +191,16 @@ def _type_error(value: Any, name: str) -> ServingError:
     )
 
 
+_NO_SPACE = dict.fromkeys(map(ord, " \t\n\v\f\r"))
+
+
 def _is_base64(value: Any) -> bool:
-    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+    return (
+        isinstance(value, dict)
+        and len(value) == 1
+        and isinstance(value.get("b64"), str)
+        and not isinstance(value, Repeated)
+    )
 
 
 def is_object(value: Any) -> bool:
@@ -197,8 +216,15 @@ def decode_base64(value: dict) -> bytes:
     """
     if not _is_base64(value):
         raise invalid(f"JSON Value: {printed(value)} not formatted correctly for base64 data")
-    text = value["b64"].strip().rstrip("=")
-    try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise invalid("Unable to base64 decode") from None
+    text = value["b64"]
+    for spaced in (True, False):  # white space is allowed anywhere, but seldom there
+        candidate = text if spaced else text.translate(_NO_SPACE)
+        digits = candidate.rstrip("=.")  # padding may be dots, or be missing
+        padding = -len(digits) % 4
+        if padding == 3 or len(candidate) - len(digits) not in (0, padding):
+            continue
+        try:
+            return base64.b64decode(digits + "=" * padding, validate=True)
+        except (binascii.Error, ValueError):
+            continue
+    raise invalid("Unable to base64 decode")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote
 
+from serving.server.http1 import target
+
 _VERSION_OR_LABEL = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
 _FLAGS = re.IGNORECASE | re.ASCII
 _POST = re.compile(
@@ -32,12 +34,11 @@ class Route:
     label: str | None = None
 
 
-@lru_cache(maxsize=1024)
 def match(method: str, path: str) -> Route | None:
     """The route of a request, None where there is no such.
 
-    `path` is as it was sent, percent signs and query string included: TensorFlow Serving takes no
-    query, so a `?` is a part of the name.
+    `path` is what `http1.target` reads, percent signs and query string included: TensorFlow
+    Serving takes no query, so a `?` is a part of the name.
 
     Raises:
         BadVersion: the version does not fit 64 bits.
@@ -54,5 +55,23 @@ def match(method: str, path: str) -> Route | None:
     version = int(found["version"]) if found["version"] else None
     if version is not None and version > _MAX_VERSION:
         raise BadVersion(found["version"])
-    label = unquote(found["label"]) if found["label"] else None
-    return Route(verb, unquote(found["name"] or ""), version, label)
+    label = _decoded(found["label"]) if found["label"] else None
+    return Route(verb, _decoded(found["name"] or ""), version, label)
+
+
+@lru_cache(maxsize=1024)
+def inference(address: bytes) -> Route | None:
+    """The route that a POST to this target stands for; None where something is wrong with it.
+
+    Remembered: not for targets that are longer than `target.SHORT`.
+    """
+    path = target.read(address)
+    try:
+        return None if path is None else match("POST", path)
+    except BadVersion:
+        return None
+
+
+def _decoded(text: str) -> str:
+    """Bytes that are not UTF-8 come back as they are in the message of an error."""
+    return unquote(text, errors="surrogateescape")

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from serving.config.models import ModelConfig
 from serving.server.manager import Manager
-from serving.server.source import ListModels, Source
+from serving.server.source import NOT_RELOADED, ListModels, Source
 from serving.server.workers.channel import Message
 from serving.server.workers.hub import Hub
 from serving.server.workers.shared import models_to_json
@@ -57,7 +57,7 @@ class Lister(Source):
             self._pending = False
             if end["code"]:
                 self._listed = before  # it is tried again
-                self._say(_FAILED, logging.ERROR, f"Failed to ReloadConfig: {end['message']}")
+                self._say(_FAILED, logging.ERROR, f"{NOT_RELOADED}{end['message']}")
             else:
                 self._said.pop(_FAILED, None)
 

@@ -23,7 +23,9 @@ from serving.config import (
     store_models,
     write,
 )
+from serving.config.text import BrokenText, UnreadableFile
 from serving.errors import ConfigError
+from serving.server.source import versions_in
 
 _POLICIES = st.one_of(
     st.just(VersionPolicy("all")),
@@ -66,6 +68,12 @@ def test_written_files_are_read_back(store: Path, tmp_path: Path) -> None:
         "models.config",
         "monitoring.config",
     ]
+
+
+def test_numbers_that_no_message_can_name_are_no_versions(tmp_path: Path) -> None:
+    for name in (str(2**63), str(2**63 - 1), "x", "-1"):
+        (tmp_path / "m" / name).mkdir(parents=True)
+    assert list(versions_in(tmp_path / "m")) == [2**63 - 1]
 
 
 def test_models_config_is_tensorflow_servings_message(store: Path, tmp_path: Path) -> None:
@@ -118,8 +126,23 @@ def test_any_configuration_survives_its_text(models: list[ModelConfig]) -> None:
         ),
         (
             "model_config_list { config { name: 'x' base_path: '/x' model_platform: 'onnx' } }",
-            "platform 'onnx'",
+            "Model x requests unsupported platform onnx",
         ),
+        (
+            "model_config_list { config { name: 'x' base_path: '/x' model_platform: 'tensorflow' "
+            "model_type: TENSORFLOW } }",
+            "Illegal setting both ModelServerConfig::model_type (deprecated) and "
+            "ModelServerConfig::model_platform.",
+        ),
+        (
+            "model_config_list { config { name: 'x' base_path: '/x' model_type: OTHER } }",
+            "ModelServerConfig::model_type choice 2 not supported.",
+        ),
+        (  # paths are checked before platforms, and names before either
+            "model_config_list { config { name: 'x' base_path: '/x' } config { name: 'y' } }",
+            "Expected model y to have an absolute path or URI; got base_path()=",
+        ),
+        ("", "cannot be read: Invalid argument"),
     ],
 )
 def test_broken_models_config_is_one_sentence(tmp_path: Path, text: str, reason: str) -> None:
@@ -129,6 +152,62 @@ def test_broken_models_config_is_one_sentence(tmp_path: Path, text: str, reason:
         read_models(path)
     assert reason in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_keeps_its_platform() -> None:
+    message = server_config([ModelConfig("x", "/x")])
+    message.model_config_list.config[0].model_platform = "caffe"
+    with pytest.raises(ConfigError) as caught:
+        parse_models(message, {"x"})
+    assert str(caught.value) == (
+        "Illegal to change a model's platform. For model x platform was tensorflow and new "
+        "platform requested is caffe"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "native"),
+    [
+        (
+            'model_config_list { config { nme: "m" } }',
+            '1:33: Message type "tensorflow.serving.ModelConfig" has no field named "nme".',
+        ),
+        (
+            "# none\ngarbage # of ours\n",
+            '3:1: Message type "tensorflow.serving.ModelServerConfig" has no field named '
+            '"garbage".',
+        ),
+        ("model_config_list { config { name: 5 } }", "1:36: Expected string, got: 5"),
+        (
+            'model_config_list { config { name: "a" } } custom_model_config {}',
+            '1:64: Field "custom_model_config" is specified along with field "model_config_list", '
+            'another member of oneof "config".',
+        ),
+    ],
+)
+def test_broken_text_in_the_words_of_the_native_parser(
+    tmp_path: Path, text: str, native: str
+) -> None:
+    path = tmp_path / "models.config"
+    path.write_text(text)
+    with pytest.raises(BrokenText) as caught:
+        read_models(path)
+    start = "Error parsing text-format tensorflow.serving.ModelServerConfig: "
+    assert caught.value.native == start + native
+    assert caught.value.invalid == f"Invalid protobuf file: '{path}'"
+
+
+def test_files_that_cannot_be_read_have_their_status(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    for path, code, native in (
+        (tmp_path / "none", "NOT_FOUND", "No such file or directory"),
+        (tmp_path / "empty", "INVALID_ARGUMENT", "Invalid argument"),
+        (tmp_path, "NOT_FOUND", "No such device"),
+        (tmp_path / "empty" / "x", "FAILED_PRECONDITION", "Not a directory"),
+    ):
+        with pytest.raises(UnreadableFile) as caught:
+            read_models(path)
+        assert (caught.value.code, caught.value.native) == (code, f"{path}; {native}")
 
 
 @pytest.mark.parametrize(

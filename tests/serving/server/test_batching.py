@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.config import Batching, parse_batching
+from serving.config.batching import tolerant_batching
 from serving.config.messages import BatchingParameters
 from serving.errors import ConfigError
 from serving.server.batching import Batcher
@@ -83,8 +85,7 @@ def test_concurrent_requests_are_one_run() -> None:
     page = metrics.page().decode()
     assert 'model_server_batch_size_sum{model_name="m",signature_name="serving_default"} 4' in page
     assert (
-        ":tensorflow:serving:batching_session:queuing_latency_count"
-        '{thread_pool_name="model_server_batch_threads"} 3'
+        ':tensorflow:serving:batching_session:queuing_latency_count{thread_pool_name=""} 3'
     ) in page
     assert ":tensorflow:serving:batching_session:wrapped_run_count{} 1" in page
 
@@ -136,11 +137,74 @@ def test_outputs_that_cannot_be_split(output: np.ndarray, message: str) -> None:
     async def scenario() -> None:
         parameters = Batching()
         batcher = Batcher(parameters, Metrics())
-        with pytest.raises(ServingError, match=message):
+        with pytest.raises(ServingError, match=message) as caught:
             await batcher.run(run(Odd(parameters), [1, 2]), parameters)
+        assert caught.value.code.name == "FAILED_PRECONDITION"
         batcher.stop()
 
     asyncio.run(scenario())
+
+
+def test_a_request_that_is_split_fills_up_the_open_batch() -> None:
+    parameters = Batching(
+        max_batch_size=20, max_execution_size=4, max_enqueued_batches=3, timeout_seconds=0.05,
+        threads=1, splits=True,
+    )  # fmt: skip
+    found, model, _ = gather(
+        parameters,
+        lambda batcher, model: ask(batcher, model, [[1, 2, 3], [4, 5, 6], list(range(20))]),
+    )
+    assert model.sizes == [4, 2]
+    assert found[1]["y"].tolist() == [4, 5, 6]
+    assert (found[2].code.name, found[2].message) == (
+        "UNAVAILABLE",
+        "The batch scheduling queue to which this task was submitted is full; task size is 20 but "
+        "scheduling capacity is only 10 (num_enqueued_batches=1, max_enqueued_batches=3, "
+        "open_batch_size=2, max_execution_batch_size=4)",
+    )
+
+
+def test_time_that_is_up_in_the_queue_as_tensorflow_serving_says_it() -> None:
+    """A run that a batch has begun with is late in another way."""
+
+    async def scenario() -> None:
+        parameters = Batching(timeout_seconds=0.3)
+        batcher, asked = Batcher(parameters, Metrics()), run(Model(parameters), [1.0])
+        call = SimpleNamespace(batched=asked)
+        waits = asyncio.ensure_future(batcher.run(asked, parameters))
+
+        async def late() -> bytes:
+            await asyncio.sleep(0.01)
+            raise asyncio.TimeoutError
+
+        with pytest.raises(ServingError, match="while waiting in batching queue") as caught:
+            await batcher.waiting(late(), call)
+        assert caught.value.code.name == "RESOURCE_EXHAUSTED"
+        await waits
+        with pytest.raises(asyncio.TimeoutError):
+            await batcher.waiting(late(), call)
+        batcher.stop()
+
+    asyncio.run(scenario())
+
+
+def test_only_some_ranks_are_padded() -> None:
+    parameters = Batching(pad_variable_length=True)
+    found, _, _ = gather(
+        parameters, lambda batcher, model: ask(batcher, model, [np.zeros((1,) * 7)])
+    )
+    assert (found[0].code.name, found[0].message) == (
+        "INVALID_ARGUMENT",
+        "Only tensors with rank from 1 to 6 can be padded.",
+    )
+
+
+def test_a_server_starts_with_parameters_that_no_version_loads_with() -> None:
+    text = "max_batch_size { value: 8 } allowed_batch_sizes: 4 allowed_batch_sizes: 2"
+    found = tolerant_batching(text_format.Parse(text, BatchingParameters()))
+    assert found.fault == (
+        "Last entry in allowed_batch_sizes must match max_batch_size; last entry was 2; expected 8"
+    )
 
 
 def test_a_full_queue_turns_requests_away() -> None:
@@ -226,11 +290,20 @@ def test_answers_are_those_without_batching(
     ("text", "message"),
     [
         ("max_batch_size { value: 8 } allowed_batch_sizes: 4", "last entry was 4; expected 8"),
-        ("max_batch_size { value: 0 }", "max_batch_size must be positive; was 0"),
+        ("max_batch_size { value: 0 }", "input_batch_size_limit must be positive; was 0"),
+        ("num_batch_threads { value: 0 }", "num_batch_threads must be positive; was 0"),
+        (
+            "batch_timeout_micros { value: -5 }",
+            "batch_timeout_micros must be non-negative; was -5",
+        ),
+        (
+            "enable_large_batch_splitting { value: true } max_enqueued_batches { value: 0 }",
+            "max_enqueued_batches must be positive; was 0",
+        ),
         (
             "max_batch_size { value: 4 } enable_large_batch_splitting { value: true } "
             "max_execution_batch_size { value: 8 }",
-            "must not exceed max_batch_size",
+            "greater than or equal to max_execution_batch_size.148",
         ),
         (
             "enable_large_batch_splitting { value: true } max_execution_batch_size { value: 8 } "

@@ -114,10 +114,20 @@ def test_random_requests(server: Running, others, sent: bytes) -> None:
         (HEAD + b"Content-Length: x\r\n\r\n", 400),
         (HEAD + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nabcdef", 400),
         (HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", 413),
+        (HEAD + b"Expect: a miracle\r\nContent-Length: 5\r\n\r\nabcde", 417),
+        (HEAD.replace(b"POST", b"post"), 501),
+        (HEAD.replace(b"POST", b"FOO"), 501),
+        (HEAD.replace(b"POST", b"CONNECT") + b"\r\n", 501),
+        (GOOD.replace(b"POST", b"CONNECT"), 501),
+        (GOOD.replace(b"POST", b"TRACE"), 501),
+        (HEAD.replace(b"POST /", b"POST "), 404),
+        (HEAD.replace(b"mat", "m\u00e4t".encode()), 400),
+        (HEAD.replace(b"/1.1", b"/2.0") + b"\r\n", 400),
         (HEAD + b"X: " + b"y" * 100_000 + b"\r\n\r\n", 400),
         (HEAD + b"Content-Encoding: gzip\r\nContent-Length: 5\r\n\r\nabcde", 400),
-        (HEAD.replace(b"mat", b"%zz%00") + b"Content-Length: 2\r\n\r\n{}", 404),
+        (HEAD.replace(b"mat", b"%zz%00") + b"Content-Length: 2\r\n\r\n{}", 400),
+        (HEAD.replace(b"mat", b"%7a%00") + b"Content-Length: 2\r\n\r\n{}", 404),
     ],
 )
 def test_what_is_refused(server: Running, others, sent: bytes, status: int) -> None:
@@ -140,6 +150,23 @@ def test_right_requests_on_the_same_connection(server: Running) -> None:
     received = exchange(server, chunked + expected + last, hang_up=False)
     assert [found for found in statuses(received) if found != 100] == [200, 200, 200]
     assert received.count(b"6.0, 6.0") == 3
+
+
+def test_a_client_that_offers_another_protocol_is_answered_in_this_one(server: Running) -> None:
+    offered = GOOD.replace(b"Host: h", b"Host: h\r\nConnection: Upgrade\r\nUpgrade: h2c")
+    last = GOOD.replace(b"Host: h", b"Host: h\r\nConnection: close")
+    received = exchange(server, offered + GOOD + offered + last, hang_up=False)
+    assert statuses(received) == [200] * 4
+
+
+def test_clients_of_http_1_0(server: Running) -> None:
+    """The connection ends with an answer, unless the client asks for more."""
+    old = GOOD.replace(b"HTTP/1.1", b"HTTP/1.0")
+    kept = old.replace(b"Host: h", b"Connection: Keep-Alive")
+    received = exchange(server, kept + kept + old + old, hang_up=False)
+    assert received.count(b"HTTP/1.0 200 OK\r\n") == received.count(b"6.0, 6.0") == 3
+    assert received.count(b"Connection: keep-alive") == 2
+    assert received.count(b"Connection: close") == 1
 
 
 def test_the_server_never_had_a_bug_to_report(server: Running) -> None:

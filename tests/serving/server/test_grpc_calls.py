@@ -176,4 +176,8 @@ def test_deadlines(text: bytes, seconds: float) -> None:
 def test_status_messages_are_printable_and_bounded() -> None:
     block = status(3, "50 % of ☃\n")
     assert b"50 %25 of %E2%98%83%0A" in block
-    assert len(status(3, "☃" * LARGEST_STATUS)) < LARGEST_STATUS + 100
+    assert b"%FF" in status(3, "\udcff")  # TensorFlow quotes bytes that are no text
+    assert b"a?" in status(3, "a\ud800")
+    assert b"x" * LARGEST_STATUS + b"...TRUNCATED" in status(3, "x" * 2000)
+    assert b"TRUNCATED" not in status(3, "x" * LARGEST_STATUS)
+    assert len(status(3, "☃" * LARGEST_STATUS)) < LARGEST_STATUS * 3 + 100  # clients take 8 KiB

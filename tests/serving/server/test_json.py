@@ -46,7 +46,9 @@ def test_the_exact_parser_reads_json(value, ascii_only: bool, indent: int | None
         (b'"\\u12g4"', "Incorrect hex digit after \\u escape in string. at offset: 1"),
         (b'"\\ud800x"', "The surrogate pair in string is invalid. at offset: 1"),
         (b'"a', "Missing a closing quotation mark in string. at offset: 2"),
-        (b'"\x01"', "Invalid encoding in string. at offset: 1"),
+        (b'"\x01"', "Invalid escape character in string. at offset: 1"),
+        (b"\0[]", "The document is empty. at offset: 0"),
+        (b"\xef\xbb[1,]", "Invalid value. at offset: 5"),
         (b"[1.]", "Miss fraction part in number. at offset: 3"),
         (b"[1e+]", "Miss exponent in number. at offset: 4"),
         (b"[2, -1e999]", "Number too big to be stored in double. at offset: 4"),
@@ -82,6 +84,9 @@ def test_what_only_tensorflow_serving_accepts() -> None:
         (1e-7, "1e-7"),
         (1.25e-5, "0.0000125"),
         (1e20, "100000000000000000000.0"),
+        (1.2345678901234567e20, "123456789012345670000.0"),
+        (-1e-6, "-0.000001"),
+        (1.5e-7, "1.5e-7"),
         (-0.5, "-0.5"),
         (3, "3"),
         (1.5e300, "1.5e300"),
@@ -93,9 +98,8 @@ def test_numbers_in_messages(value: float, text: str) -> None:
 
 
 def test_values_in_messages_are_cut() -> None:
-    assert (
-        printed({"a": [1.0, {"b": "\n"}]}) == '{\n    "a": [1.0, {\n        "b": "\\n"\n    }]\n}'
-    )
+    text = '{\n    "a": [1.0, {\n            "b": "\\n"\n        }]\n}'
+    assert printed({"a": [1.0, {"b": "\n"}]}) == text
     assert len(printed(list(range(100_000)))) < 20_000
     deep: list = []
     for _ in range(5000):

@@ -18,6 +18,7 @@ from serving.errors import ConfigError
 from serving.server import servable, session
 from serving.server.flags import Flags
 from serving.server.loading import make_loader, set_environment
+from serving.server.metrics import Metrics
 from serving.server.predict import prepare, signature_for
 from serving.server.status import Code, ServingError
 from serving.server.warmup import WARMUP_FILE
@@ -51,8 +52,11 @@ def version(saved: Path, tmp_path: Path) -> Path:
 def test_warmup_runs_the_records(version: Path, caplog: pytest.LogCaptureFixture) -> None:
     _write_warmup(version, "x")
     caplog.set_level("INFO")
-    loaded = make_loader(Flags())("m", 1, version)
+    metrics = Metrics()
+    loaded = make_loader(Flags(), metrics)("m", 1, version)
     assert "Number of warmup records read: 3." in caplog.text
+    assert list(metrics.warmup_latency.state()) == [(str(version), "OK")]
+    assert metrics.warmup_records.state() == {(str(version),): 3}
     signature = signature_for(loaded, "")
     np.testing.assert_array_equal(
         prepare(loaded, signature, {"x": np.float32([2])}).now()["y"], [6]
@@ -77,7 +81,111 @@ def test_a_bad_record_fails_the_load(version: Path, arguments: dict, message: st
         make_loader(Flags())("m", 1, version)
     assert caught.value.code is Code.INVALID_ARGUMENT
     assert caught.value.message == message.replace("{file}", str(version / WARMUP_FILE))
-    make_loader(Flags(enable_model_warmup=False))("m", 1, version).close()
+    metrics = Metrics()
+    make_loader(Flags(enable_model_warmup=False), metrics)("m", 1, version).close()
+    (version / WARMUP_FILE).unlink()
+    make_loader(Flags(), metrics)("m", 1, version).close()
+    assert metrics.warmup_latency.state() == {}  # there is nothing to read
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "code", "message"),
+    [
+        ("saved_model.pb", b"\0", Code.DATA_LOSS, "Can't parse {file} as binary proto"),
+        ("saved_model.pbtxt", b"garbage", Code.DATA_LOSS, "Can't parse {file} as text proto"),
+        (
+            "saved_model.pb",
+            b"",
+            Code.NOT_FOUND,
+            "Could not find meta graph def matching supplied tags: { serve }. To inspect available "
+            "tag-sets in the SavedModel, please use the SavedModel CLI: `saved_model_cli`",
+        ),
+        (
+            "readme",
+            b"",
+            Code.UNIMPLEMENTED,
+            "Session Bundle is deprecated and removed.",
+        ),
+    ],
+)
+def test_a_broken_model_in_the_words_of_tensorflow(
+    tmp_path: Path, file: str, content: bytes, code: Code, message: str
+) -> None:
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(ServingError) as caught:
+        make_loader(Flags())("m", 1, tmp_path)
+    assert (caught.value.code, caught.value.message) == (
+        code,
+        message.replace("{file}", str(tmp_path / file)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"this is no TFRecord file", "corrupted record at 0 (Is this even a TFRecord file?)"),
+        (None, "truncated record at 0' failed with Read less bytes than requested"),
+    ],
+)
+def test_warmup_that_is_no_whole_file(version: Path, content: bytes | None, message: str) -> None:
+    _write_warmup(version, "x")
+    file = version / WARMUP_FILE
+    file.write_bytes(content or file.read_bytes()[:30])
+    metrics = Metrics()
+    with pytest.raises(ServingError) as caught:
+        make_loader(Flags(), metrics)("m", 1, version)
+    assert list(metrics.warmup_latency.state()) == [(str(version), f"DATA_LOSS: {message}")]
+    assert (caught.value.code, caught.value.message) == (
+        Code.DATA_LOSS,
+        f"{message}. Please verify your warmup data is in TFRecord format.",
+    )
+
+
+def test_warmup_records_without_a_request_are_passed_over(
+    version: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tensorflow_serving.apis import prediction_log_pb2
+
+    caplog.set_level("INFO")
+    entry = prediction_log_pb2.PredictionLog()
+    entry.log_metadata.SetInParent()
+    _write_warmup(version, records=(entry.SerializeToString(),))
+    make_loader(Flags(num_request_iterations_for_warmup=2))("m", 1, version).close()
+    assert "with model-warmup-options num_request_iterations { value: 2 }" in caplog.text
+    assert "Number of warmup records read: 1." in caplog.text
+    entry.session_run_log.SetInParent()
+    _write_warmup(version, records=(entry.SerializeToString(),))
+    with pytest.raises(ServingError) as caught:
+        make_loader(Flags())("m", 1, version)
+    assert (caught.value.code, caught.value.message) == (
+        Code.UNIMPLEMENTED,
+        "Unsupported log_type for warmup: 5",
+    )
+
+
+def test_too_much_warmup(version: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.server.warmup.MAX_RECORDS", 2)
+    _write_warmup(version, "x")
+    with pytest.raises(ServingError) as caught:
+        make_loader(Flags())("m", 1, version)
+    assert caught.value.message == (
+        f"Number of warmup records exceeds the maximum (2) at {version / WARMUP_FILE}"
+    )
+
+
+def test_batching_parameters_that_cannot_be_met_fail_the_load(version: Path) -> None:
+    wrong = Batching(fault="input_batch_size_limit must be positive; was 0")
+    flags = Flags(enable_batching=True)
+    with pytest.raises(ServingError, match="input_batch_size_limit must be") as caught:
+        make_loader(flags, batching=wrong)("m", 1, version)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+    flags = Flags(enable_batching=True, enable_per_model_batching_parameters=True)
+    make_loader(flags, batching=wrong)("m", 1, version).close()  # the version's own are asked for
+    file = version / "batching_params.pbtxt"
+    file.write_text("garbage")
+    with pytest.raises(ServingError) as caught:
+        make_loader(flags, batching=Batching())("m", 1, version)
+    assert caught.value.message == f"Invalid protobuf file: '{file}'"
 
 
 def test_unloading_frees_the_graph(saved: Path) -> None:

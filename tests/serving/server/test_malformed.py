@@ -131,7 +131,11 @@ def test_grpc_bytes(server: Running, grpc_channel, data: bytes, method: str) -> 
     call = grpc_channel.unary_unary(f"/tensorflow.serving.{method}")
     with pytest.raises(grpc.RpcError) as caught:
         call(data, timeout=30)
-    assert caught.value.code().name in ("INVALID_ARGUMENT", "NOT_FOUND")
+    found = caught.value.code().name
+    assert found in ("INVALID_ARGUMENT", "NOT_FOUND") or (found, caught.value.details()) == (
+        "INTERNAL",  # it is no message, says gRPC itself
+        "",
+    )
 
 
 @_SHARED_SERVER

@@ -162,7 +162,7 @@ def test_files_that_change_while_they_load_are_not_served(
         shutil.rmtree(folder)
     loads.allow(4)
     eventually(lambda: manager.statuses("m", 4)[0].error is not None)
-    assert manager.statuses("m", 4)[0].code.name == "ABORTED"
+    assert manager.statuses("m", 4)[0].error.code.name == "ABORTED"
     with manager.lease("m") as version:
         assert version.number == 3
     if change == "gone":

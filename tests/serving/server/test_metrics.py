@@ -54,13 +54,21 @@ def test_a_value_on_a_limit_is_below_it() -> None:
     ]
 
 
+def test_metrics_of_tensorflow_serving_count_as_it_does() -> None:
+    """Its buckets hold what is less than their limit."""
+    found = Histogram(":tensorflow:h", (), "", exponential(1, 2, 3))
+    for value in (0.5, 1, 2, 4):
+        found.record(value)
+    assert [line.rpartition(" ")[2] for line in found.lines()] == ["1", "2", "3", "4", "7.5", "4"]
+
+
 def test_labels_are_escaped() -> None:
     found = Metrics()
     found.request_count.increment('a"b\\c\nd\udcff', "OK")
-    line = found.page().decode().splitlines()[-1]
-    assert line == (
+    lines = found.page().decode().splitlines()
+    assert (
         ':tensorflow:serving:request_count{model_name="a\\"b\\\\c\\nd\\\\udcff",status="OK"} 1'
-    )
+    ) in lines
 
 
 def test_names_that_clients_make_up_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -74,5 +82,9 @@ def test_names_that_clients_make_up_are_bounded(monkeypatch: pytest.MonkeyPatch)
     assert len(found.request_latency.state()) == 11
 
 
-def test_metrics_without_a_sample_are_left_out() -> None:
-    assert Metrics().page().strip() == b""
+def test_metrics_without_a_sample() -> None:
+    """Those of TensorFlow Serving are named all the same."""
+    lines = Metrics().page().decode().splitlines()
+    assert "# TYPE :tensorflow:serving:request_count counter" in lines
+    assert "# TYPE :tensorflow:serving:request_latency histogram" in lines
+    assert all(line.startswith(("# TYPE :tensorflow:", "# HELP :tensorflow:")) for line in lines)

@@ -186,7 +186,8 @@ def test_the_page_has_tensorflow_servings_metrics(guarded: Guarded) -> None:
         f"# TYPE {name}request_count counter",
         f"# TYPE {name}request_latency histogram",
         f'{name}request_example_count_total{{model="half_plus_two"}} 2',
-        f'{name}request_example_counts_bucket{{model="half_plus_two",le="2"}} 1',
+        f'{name}request_example_counts_bucket{{model="half_plus_two",le="2"}} 0',
+        f'{name}request_example_counts_bucket{{model="half_plus_two",le="4"}} 1',
         f'{name}request_latency_count{{model_name="half_plus_two",API="regress",'
         'entrypoint="REST"} 1',
         f'{name}runtime_latency_count{{model_name="half_plus_two",API="Regress",runtime="TF1"}} 1',

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import time
 from collections.abc import Iterator
@@ -52,7 +53,7 @@ def _ask(
 
     response = asyncio.run(ask())
     app.gone(request)
-    found = {name.decode(): value.decode() for name, value in response.headers}
+    found = {name.decode().lower(): value.decode() for name, value in response.headers}
     return response.status, found | {"close": response.close}, response.body
 
 
@@ -116,6 +117,123 @@ def test_cors_headers_only_with_their_flag(core: Core, cors: bool) -> None:
         assert (headers.get("access-control-allow-origin") == "*") is cors
         assert (headers.get("access-control-allow-methods") == "POST, GET") is cors
     assert _ask(app, "OPTIONS", "/v1/models/m")[0] == 400
+
+
+@pytest.mark.parametrize(
+    ("origin", "wanted"),
+    [(b"https://e.com", 200), (b"chrome-extension://http://x", 200), (b"null", 400),
+     (b"HTTP://e.com", 400), (b"ftp://e.com", 400)],
+)  # fmt: skip
+def test_a_preflight_wants_an_origin_of_the_web(core: Core, origin: bytes, wanted: int) -> None:
+    asked = _ask(RestApp(core), "OPTIONS", "/v1/models/m", headers=((b"origin", origin),))
+    assert (asked[0], asked[2]) == (wanted, b"")
+
+
+def test_pages_that_are_no_answer_of_a_model_have_no_cors_headers(core: Core) -> None:
+    app = RestApp(core, cors=True, metrics_path="/metrics")
+    for path in ("/foo", "/metrics", "/v1/models/{"):
+        assert "access-control-allow-origin" not in _ask(app, "GET", path)[1]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "phrase"),
+    [
+        ("TRACE", "/v1/models/m", 501, "Not Implemented"),
+        ("PROPFIND", "/foo", 501, "Not Implemented"),
+        ("GET", "/v1/models/{m}", 400, "Bad Request"),
+        ("GET", "/v1/models/100%", 400, "Bad Request"),
+        ("POST", "/v1/models/m:predict?x=[]", 400, "Bad Request"),
+        ("GET", "/foo?x", 404, "Not Found"),
+        ("POST", "v1/models/m:predict", 404, "Not Found"),
+        ("GET", "//v1/models/m", 404, "Not Found"),
+        ("OPTIONS", "*", 404, "Not Found"),
+    ],
+)
+def test_what_does_not_get_as_far_as_the_interface(
+    core: Core, method: str, path: str, status: int, phrase: str
+) -> None:
+    page = (
+        f"<HTML><HEAD>\n<TITLE>{status} {phrase}</TITLE>\n</HEAD><BODY>\n<H1>{phrase}</H1>\n"
+        "</BODY></HTML>\n"
+    ).encode()
+    found, headers, body = _ask(RestApp(core), method, path)
+    assert (found, body) == (status, page)
+    assert (headers["content-type"], headers["close"]) == ("text/html", True)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "message"),
+    [
+        ("GET", "/v1/models/m?a#b", 404, "Could not find any versions of model m?a#b"),
+        ("GET", "http://host:80/v1/models/m", 404, "Could not find any versions of model m"),
+        ("GET", "//host/v1/models/m", 404, "Could not find any versions of model m"),
+        ("GET", "/v1/models/a%2Fb+c%1F", 404, "Could not find any versions of model a/b+c\x1f"),
+        ("POST", "/v1/models/m:predict?a", 400, "Malformed request: POST /v1/models/m:predict?a"),
+        ("HEAD", "/v1/models/m", 400, "Malformed request: HEAD /v1/models/m"),
+        ("GET", "/v1/models/labels/x/metadata", 400, "Missing model name in request."),
+        ("GET", "/v1/models/versions/1", 400, "Missing model name in request."),
+    ],
+)
+def test_messages_about_a_path(
+    core: Core, method: str, path: str, status: int, message: str
+) -> None:
+    found, _, body = _ask(RestApp(core), method, path)
+    assert (found, json.loads(body)) == (status, {"error": message})
+
+
+def test_long_addresses(core: Core) -> None:
+    name = "m" * 100_000
+    status, _, body = _ask(RestApp(core), "GET", f"/v1/models/{name}")
+    assert (status, name in body.decode()) == (404, True)
+    asked = _ask(RestApp(core), "POST", f"/v1/models/{name}:predict", (b'{"instances": [1]}',))
+    assert (asked[0], name in asked[2].decode()) == (404, True)
+    assert _ask(RestApp(core), "GET", f"/v1/models/{name}{{")[0] == 400
+
+
+def test_errors_are_written_as_rapidjson_writes_them(core: Core) -> None:
+    body = _ask(RestApp(core), "GET", "/v1/models/%1F%22%5C%0A%FF%C3%A9%7F")[2]
+    assert body.endswith(b'model \\u001F\\"\\\\\\n\xff\xc3\xa9\x7f"\n}')
+
+
+def test_the_metrics_page_answers_any_method_at_its_exact_path(core: Core) -> None:
+    app = RestApp(core, metrics_path="/m/page")
+    for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "HEAD"):
+        status, headers, page = _ask(app, method, "/m/page")
+        assert (status, headers["content-type"]) == (200, "text/plain")
+        assert b"# TYPE" in page
+    status, headers, page = _ask(app, "GET", "/m/page?x=1")
+    assert (status, headers["content-type"]) == (400, "text/plain")
+    assert page == b"Unexpected path: /m/page?x=1. Should be /m/page"
+    assert _ask(app, "GET", "/m/page/")[0] == 404
+
+
+_ZIPPED = gzip.compress(b"[]")
+
+
+@pytest.mark.parametrize(
+    ("coding", "body", "wanted"),
+    [
+        (b"gzip", _ZIPPED, "[]"),
+        (b"x-gzip, identity", _ZIPPED, "[]"),
+        (b"GZIP", b"[]", "[]"),  # not taken for gzip
+        (b"deflate", b"[]", "[]"),
+        (b"gzip", b"[]", ""),
+        (b"gzip", b"", ""),
+        (b"gzip", _ZIPPED[:-1], ""),
+        (b"gzip", _ZIPPED + b"x", ""),
+        (b"gzip", _ZIPPED + _ZIPPED, ""),
+        (b"gzip", _ZIPPED[:-8] + bytes(8), ""),
+        (b"gzip", gzip.compress(b""), ""),
+    ],
+)
+def test_bodies_that_say_they_are_zipped(
+    core: Core, monkeypatch: pytest.MonkeyPatch, coding: bytes, body: bytes, wanted: str
+) -> None:
+    monkeypatch.setitem(handlers.TABLE, "predict", lambda call, route, body: body)
+    headers = ((b"content-encoding", coding),)
+    assert (
+        _ask(RestApp(core), "POST", "/v1/models/m:predict", (body,), headers)[2].decode() == wanted
+    )
 
 
 def test_draining_closes_connections(core: Core) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from serving.config import ModelConfig, VersionPolicy
+from serving.config.models import ModelFile
 from serving.config.text import MissingFile
 from serving.server.manager import Manager
 from serving.server.source import Source
@@ -81,10 +82,64 @@ def test_reload_says_what_did_not_load(tmp_path: Path, manager: Manager) -> None
         source.reload([model(tmp_path, "a", 1), broken])
     assert caught.value.code is Code.UNKNOWN
     assert caught.value.message == (
-        "1 servable(s) did not become available: "
+        "1 model(s) did not become available: "
         "{{{name: b version: 3} due to error: INVALID_ARGUMENT: broken}, }"
     )
     assert states(manager, "a") == {1: "AVAILABLE"}
+    source.stop()
+
+
+def test_a_reload_waits_for_new_models_only(tmp_path: Path, manager: Manager) -> None:
+    """One that is known and cannot be loaded keeps nobody waiting, as in TensorFlow Serving."""
+    known = ModelConfig("missing", str(tmp_path / "missing"))
+    broken = model(tmp_path, "broken", 1)
+    (tmp_path / "broken" / "1" / "broken").touch()
+    source = source_of(manager, [known, broken])
+    source.reload([known, broken, model(tmp_path, "a", 1)])
+    assert states(manager, "a") == {1: "AVAILABLE"}
+    source.stop()
+
+
+def test_every_model_that_fails_is_named_once(tmp_path: Path, manager: Manager) -> None:
+    listed = [model(tmp_path, name, 1, 2, policy=VersionPolicy("all")) for name in ("b", "a")]
+    for each in listed:
+        for version in (1, 2):
+            (Path(each.base_path) / str(version) / "broken").touch()
+    source = source_of(manager, listed)
+    eventually(lambda: len(manager.failures()) == 4)
+    assert manager.unavailable() == (
+        "2 servable(s) did not become available: "
+        "{{{name: a version: 2} due to error: INVALID_ARGUMENT: broken}, "
+        "{{name: b version: 2} due to error: INVALID_ARGUMENT: broken}, }"
+    )
+    source.stop()
+
+
+def test_a_list_that_is_refused_is_logged_as_such(
+    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = tmp_path / "models.config"
+    config.write_text("# no models yet")
+    source = Source(manager, ModelFile(config), 0)
+    source.start()
+    config.write_text("model_config_list {}")
+    source.relist()
+    entry = "config { name: 'a' base_path: '/a' model_platform: 'tensorflow' } "
+    for text, said in {
+        f"model_config_list {{ {2 * entry} }}": (
+            "PollFilesystemAndReloadConfig failed to ReloadConfig: "
+            "Illegal to list model a multiple times in config list"
+        ),
+        "# no models": (
+            "PollFilesystemAndReloadConfig failed to ReloadConfig: Cannot transition to requested "
+            "config. It is only legal to transition from one ModelConfigList to another."
+        ),
+        "": f"Failed to read ModelServerConfig file: {config}; Invalid argument",
+        "garbage": (f"Failed to read ModelServerConfig file: Invalid protobuf file: '{config}'"),
+    }.items():
+        config.write_text(text)
+        source.relist()
+        assert said in [record.message for record in caplog.records]
     source.stop()
 
 
@@ -195,17 +250,52 @@ def test_versions_that_are_asked_for_and_not_there(
     policy = VersionPolicy("specific", versions=(1, 7))
     source = source_of(manager, [model(tmp_path, "a", 1, 2, policy=policy)])
     eventually(lambda: states(manager, "a") == {1: "AVAILABLE"})
-    assert "Version(s) 7 of servable a" in caplog.text
+    assert (
+        "Version 7 of servable a, which was requested to be served as a 'specific' version in the "
+        "servable's version policy, was not found in the file system"
+    ) in caplog.text
+    assert "No versions of servable" not in caplog.text
     source.stop()
 
 
-def test_retries_need_no_polling(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.server.source.RETRY_SECONDS", 0.02)
+def test_base_paths_that_cannot_be_listed(
+    tmp_path: Path, manager: Manager, caplog: pytest.LogCaptureFixture
+) -> None:
+    none, file = tmp_path / "none", tmp_path / "file"
+    file.touch()
+    source = source_of(manager, [ModelConfig("n", str(none)), ModelConfig("f", str(file))])
+    start = "FileSystemStoragePathSource encountered a filesystem access error: "
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        f"{start}Could not find base path {none} for servable n with error NOT_FOUND: {none} not "
+        "found",
+        f"{start}{file}; Not a directory",
+    ]
+    source.stop()
+
+
+def _broken(root: Path) -> ModelConfig:
+    found = model(root, "a", 1)
+    (root / "a" / "1" / "broken").touch()
+    return found
+
+
+def test_retries_need_no_polling(tmp_path: Path) -> None:
     manager = Manager(_load, max_retries=3, retry_seconds=0.01)
-    (tmp_path / "a" / "1").mkdir(parents=True)
-    (tmp_path / "a" / "1" / "broken").touch()
-    source = source_of(manager, [model(tmp_path, "a")])
+    source = source_of(manager, [_broken(tmp_path)])
+    started = time.monotonic()
     eventually(lambda: states(manager, "a") == {1: "END"})
-    assert manager.statuses("a")[0].attempts == 4
+    assert time.monotonic() - started < 0.9  # nobody has polled
+    found = manager.statuses("a")[0]
+    assert (found.code.name, found.message, found.attempts) == ("INVALID_ARGUMENT", "broken", 4)
+    source.stop()
+    manager.stop()
+
+
+def test_nobody_is_told_of_an_error_that_is_tried_again(tmp_path: Path) -> None:
+    manager = Manager(_load, max_retries=1, retry_seconds=60)
+    source = source_of(manager, [_broken(tmp_path)])
+    found = manager.statuses("a")[0]
+    eventually(lambda: found.error is not None)
+    assert (found.state.name, found.code.name, found.message) == ("LOADING", "OK", "")
     source.stop()
     manager.stop()

@@ -14,6 +14,7 @@ import pytest
 from serving.errors import StartError
 from serving.server import background
 from serving.server.flags import Flags, inert, parse, usage
+from tests.serving.conftest import free_ports
 from zoo.errors import InvalidOption
 
 
@@ -30,7 +31,7 @@ def _start(arguments: Sequence[str]) -> subprocess.CompletedProcess:
 def test_flags_in_every_form() -> None:
     flags, unknown = parse(
         ["--port=1", "--rest_api_port", "2", "--enable_batching", "--model_name=m", "--nope=3",
-         "--enable_model_warmup", "false", "--rest_api_enable_cors_support=1", "extra",
+         "--enable_model_warmup", "false", "--rest_api_enable_cors_support=TRUE", "extra",
          "--per_process_gpu_memory_fraction", "0.5", "--nouse_alts_credentials"]
     )  # fmt: skip
     assert (flags.port, flags.rest_api_port, flags.model_name) == (1, 2, "m")
@@ -40,10 +41,40 @@ def test_flags_in_every_form() -> None:
     assert inert(flags) == ["per_process_gpu_memory_fraction"]
     assert parse([]) == (Flags(), [])
     assert inert(parse(["--enable_profiler=true"])[0]) == ["enable_profiler"]
-    for wrong in (["--port=x"], ["--port"], ["--enable_batching=maybe"]):
-        with pytest.raises(InvalidOption):
-            parse(wrong)
+    with pytest.raises(InvalidOption):
+        parse(["--port"])
+    assert parse(["--", "--port=1"]) == (Flags(), ["--", "--port=1"])
     assert "--rest_api_timeout_in_ms=30000\tint32" in usage()
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("--port=x", "x"),
+        ("--port=", ""),
+        ("--port=1_0", "1_0"),
+        ("--port=1 ", "1 "),
+        ("--rest_api_timeout_in_ms=0x10", "0x10"),
+        ("--load_retry_interval_micros=1.5", "1.5"),
+        ("--per_process_gpu_memory_fraction=half", "half"),
+        ("--enable_batching=maybe", "=maybe"),
+        ("--enable_batching=1", "=1"),
+        ("--enable_batchings", "s"),
+    ],
+)
+def test_values_that_tensorflow_cannot_interpret(argument: str, value: str) -> None:
+    name = argument.strip("-").partition("=")[0].removesuffix("s" if value == "s" else "")
+    with pytest.raises(InvalidOption) as caught:
+        parse([argument])
+    assert str(caught.value) == f"Couldn't interpret value {value} for flag {name}."
+
+
+def test_numbers_are_read_as_c_reads_them() -> None:
+    assert parse(["--port= +9000"])[0].port == 9000
+    assert parse(["--port=4294967297"])[0].port == 1
+    assert parse([f"--load_retry_interval_micros={2**70}"])[0].load_retry_interval_micros == (
+        2**63 - 1
+    )
 
 
 CPUS = os.cpu_count() or 1
@@ -99,6 +130,31 @@ def test_every_flag_and_its_default(name: str, default: object) -> None:
             "NOT_FOUND: /no/such/file.txt; No such file or directory",
         ),
         (
+            ["--port=0", "--rest_api_port=8501", "--model_base_path=/x"],
+            "INVALID_ARGUMENT: At least one of server_options.grpc_port or "
+            "server_options.grpc_socket_path must be set.",
+        ),
+        (
+            [
+                "--model_base_path=/x",
+                "--tensorflow_session_parallelism=1",
+                "--tensorflow_intra_op_parallelism=1",
+                "--tensorflow_inter_op_parallelism=1",
+            ],
+            "INVALID_ARGUMENT: Either configure server_options.tensorflow_session_parallelism or "
+            "(server_options.tensorflow_intra_op_parallelism, "
+            "server_options.tensorflow_inter_op_parallelism) separately. "
+            "You cannot configure all.",
+        ),
+        (
+            ["--model_config_file=/dev/null", "--batching_parameters_file=/y"],
+            "INVALID_ARGUMENT: /dev/null; Invalid argument",
+        ),
+        (
+            ["--model_base_path=/x", "--enable_batching", "--batching_parameters_file=/no/such"],
+            "NOT_FOUND: /no/such; No such file or directory",
+        ),
+        (
             ["--model_base_path=/x", "--batching_parameters_file=/y"],
             "INVALID_ARGUMENT: server_options.batching_parameters_file is set without setting "
             "server_options.enable_batching to true.",
@@ -128,16 +184,45 @@ def test_broken_config_and_unknown_flag(tmp_path: Path) -> None:
     assert lines[-1].endswith(f"INVALID_ARGUMENT: Invalid protobuf file: '{config}'")
 
 
-def test_port_in_use_is_one_line(tmp_path: Path) -> None:
+def test_help_is_the_usage() -> None:
+    ended = _start(["--help"])
+    assert ended.returncode == 255
+    assert ended.stderr.startswith("usage:")
+
+
+def test_batching_sizes_fail_each_load(tmp_path: Path) -> None:
+    """The server starts to load its models, and says of each why it cannot be served."""
+    from tests.serving import models
+
+    models.save_scale(tmp_path / "scale" / "1", 1.0)
+    batching = tmp_path / "batching.config"
+    batching.write_text("max_batch_size { value: 8 } allowed_batch_sizes: 4")
+    ended = _start(
+        [f"--port={free_ports(1)[0]}", "--model_name=scale", "--max_num_load_retries=0",
+         f"--model_base_path={tmp_path / 'scale'}", "--enable_batching",
+         f"--batching_parameters_file={batching}"]
+    )  # fmt: skip
+    assert ended.returncode == 255
+    assert ended.stderr.splitlines()[-1] == (
+        "Failed to start server. Error: UNKNOWN: 1 servable(s) did not become available: "
+        "{{{name: scale version: 1} due to error: INVALID_ARGUMENT: Last entry in "
+        "allowed_batch_sizes must match max_batch_size; last entry was 4; expected 8}, }"
+    )
+
+
+def test_port_in_use_says_so(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("0.0.0.0", 0))
         taken.listen()
         port = taken.getsockname()[1]
         for flag in ("--port", "--rest_api_port"):
-            ended = _start([f"--model_base_path={tmp_path}", "--port=0", f"{flag}={port}"])
+            free = f"--port={free_ports(1)[0]}"
+            ended = _start([f"--model_base_path={tmp_path}", free, f"{flag}={port}"])
             assert ended.returncode == 1
-            assert f"Port {port} for" in ended.stderr
-            assert len(ended.stderr.splitlines()) == 1
+            assert f"Port {port} for" in ended.stderr.splitlines()[-1]
+            assert "Traceback" not in ended.stderr
+    ended = _start([f"--model_base_path={tmp_path}", "--port=99999"])
+    assert (ended.returncode, "Port 99999 for" in ended.stderr) == (1, True)
 
 
 def test_store_that_is_not_there_is_one_sentence(tmp_path: Path) -> None:
