@@ -26,6 +26,8 @@ _REWORDED = (
         r"\1.",
     ),
 )
+_EXPECTED = re.compile(r'Expected ("[^"]*")\.')
+_TOKEN = re.compile(r"""[A-Za-z_]\w*|[0-9][\w.]*|"[^"\n]*"|'[^'\n]*'|.""")
 _BLANK = re.compile(r"(?:\s|#[^\n]*)*")
 
 
@@ -36,6 +38,12 @@ def native_reason(error: text_format.ParseError, text: str) -> str:
     field = _OF_A_FIELD.fullmatch(reason)
     if field:  # the C++ parser has gone on to what follows the name
         line, column = _next_token(text, line, column + len(field[1] or field[2]))
+    expected = _EXPECTED.fullmatch(reason)
+    if expected and expected[1] == '"}"':  # the end of the text, where a field might begin
+        (line, column), reason = _position(text, len(text)), "Expected identifier, got: "
+    elif expected:
+        found = _TOKEN.match(text, _index(text, line, column))
+        reason = f'Expected {expected[1]}, found "{found[0] if found else ""}".'
     return f"{line}:{column}: {reason}"
 
 
@@ -52,8 +60,15 @@ def _reason(text: str) -> str:
 
 
 def _next_token(text: str, line: int, column: int) -> tuple[int, int]:
-    start = sum(len(each) for each in text.splitlines(keepends=True)[: line - 1]) + column - 1
+    start = _index(text, line, column)
     blank = _BLANK.match(text, start)
-    end = blank.end() if blank else start
-    before = text[:end]
-    return before.count("\n") + 1, end - (before.rfind("\n") + 1) + 1
+    return _position(text, blank.end() if blank else start)
+
+
+def _index(text: str, line: int, column: int) -> int:
+    return sum(len(each) for each in text.splitlines(keepends=True)[: line - 1]) + column - 1
+
+
+def _position(text: str, index: int) -> tuple[int, int]:
+    before = text[:index]
+    return before.count("\n") + 1, index - before.rfind("\n")

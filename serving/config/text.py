@@ -72,6 +72,15 @@ def read(path: Path, kind: type[Message]) -> Message:
     Raises:
         ConfigError: the file cannot be read, or does not parse (`BrokenText`).
     """
+    return parse(load(path), kind, path)
+
+
+def load(path: Path) -> str:
+    """The text in `path`.
+
+    Raises:
+        ConfigError: it cannot be read; mostly `UnreadableFile`.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -86,7 +95,7 @@ def read(path: Path, kind: type[Message]) -> Message:
         ) from error
     if not text:  # nor can TensorFlow Serving map a file without a byte
         raise UnreadableFile(path, errno.EINVAL)
-    return parse(text, kind, path)
+    return text
 
 
 def parse(text: str, kind: type[Message], path: Path) -> Message:

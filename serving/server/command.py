@@ -151,6 +151,8 @@ def _serve_by_flags(flags: Flags) -> None:
         )
     list_models, batching = _model_list(flags), _batching(flags)
     _check_parallelism(flags)
+    if flags.platform_config_file:
+        text.load(Path(flags.platform_config_file))
     rest_port = flags.rest_api_port or None
     if rest_port is not None and rest_port == flags.port:
         log.error(

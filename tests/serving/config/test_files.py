@@ -178,6 +178,8 @@ def test_a_model_keeps_its_platform() -> None:
             '"garbage".',
         ),
         ("model_config_list { config { name: 5 } }", "1:36: Expected string, got: 5"),
+        ("model_config_list: 5", '1:20: Expected "{", found "5".'),
+        ("model_config_list {\n  config {", "2:11: Expected identifier, got: "),
         (
             'model_config_list { config { name: "a" } } custom_model_config {}',
             '1:64: Field "custom_model_config" is specified along with field "model_config_list", '

@@ -147,6 +147,10 @@ def test_every_flag_and_its_default(name: str, default: object) -> None:
             "You cannot configure all.",
         ),
         (
+            ["--model_base_path=/x", "--platform_config_file=/no/such"],
+            "NOT_FOUND: /no/such; No such file or directory",
+        ),
+        (
             ["--model_config_file=/dev/null", "--batching_parameters_file=/y"],
             "INVALID_ARGUMENT: /dev/null; Invalid argument",
         ),
