@@ -44,7 +44,10 @@ def test_kinds_of_features(value, kind: str | None, wanted: list) -> None:
             {"examples": [{"f": ["a", 1]}]},
             "Unexpected element type in feature: f expecting type: b",
         ),
-        ({"examples": [{"f": 1 << 63}]}, "Feature: f has uint64_t element. Only int64_t is supported."),
+        (
+            {"examples": [{"f": 1 << 63}]},
+            "Feature: f has uint64_t element. Only int64_t is supported.",
+        ),
         ({"examples": [{"f": {"b": 1}}]}, "f has element with unexpected JSON type: Object"),
         ({"examples": [{}], "context": 1}, "Example must be JSON object but got JSON Number"),
     ],
