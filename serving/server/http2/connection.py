@@ -149,9 +149,6 @@ class Connection(Receiver, asyncio.Protocol):
             self._forget(stream)
         self._buffer = b""
 
-    def _closing(self) -> bool:
-        return self.transport is None or self._ended or self.transport.is_closing()
-
     # === A client must send in time ===
 
     def _expect(self) -> None:

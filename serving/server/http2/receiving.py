@@ -77,10 +77,6 @@ class Receiver(Sender):
 
     # === What the connection adds ===
 
-    def _closing(self) -> bool:
-        """Whether no more frames are to be looked at."""
-        raise NotImplementedError
-
     def _expect(self) -> None:
         """A request has begun, and must be complete in time."""
 

@@ -133,5 +133,9 @@ class Sender:
         self._waiting.pop(stream.number, None)
 
     def _write(self, data: bytes) -> None:
-        if self.transport is not None and not self._ended and not self.transport.is_closing():
+        if not self._closing():
             self.transport.write(data)
+
+    def _closing(self) -> bool:
+        """Whether nothing is to be written any more, and no more frames are to be looked at."""
+        return self.transport is None or self._ended or self.transport.is_closing()
